@@ -1,0 +1,31 @@
+"""Open the one database, and load the named queries that stand in .sql files beside the verbs that run them."""
+
+from pathlib import Path
+
+import aiosql
+import asyncpg
+from aiosql.queries import Queries
+
+
+class _Connection(asyncpg.Connection):
+    """A pooled connection that is handed on as it is: nothing here uses session state, so the pool's four
+    statements of clean-up after every use would only cost a round trip."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+async def open_pool(dsn: str, *, size_max: int = 10, application: str = "tallystick") -> asyncpg.Pool:
+    """A pool on `dsn`; the caller closes it."""
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size_max,
+        connection_class=_Connection,
+        server_settings={"application_name": application},
+    )
+
+
+def load_queries(module_file: str, name: str) -> Queries:
+    """The named queries of the .sql file `name` that stands beside `module_file`."""
+    return aiosql.from_path(Path(module_file).with_name(name), "asyncpg")
