@@ -1,22 +1,23 @@
 """One error tree. Each error knows its HTTP status, its public code and what the caller can do.
 
-    TallystickError
-    |-- InvalidInput (422)            a field of the request is wrong
-    |   `-- InvalidAmount
-    |-- Unauthorized (401)            no, unknown, revoked or expired key, session or token
-    |-- Forbidden (403)               known, but not allowed
-    |-- NotFound (404)                also for what belongs to someone else
-    |-- Conflict (409)                the same id with other content, or a state that forbids it
-    |-- InsufficientCreditsError (402)
-    |-- TooLarge (413)
-    |-- RateLimited (429)
-    |-- Misconfigured (500)           the operator must change something; the message says what
-    |-- UpstreamFailed (502)          a provider failed
-    |   `-- UpstreamTimeout (504)
-    `-- Unavailable (503)             try again later; nothing was charged
+TallystickError
+|-- InvalidInput (422)            a field of the request is wrong
+|   `-- InvalidAmount
+|-- Unauthorized (401)            no, unknown, revoked or expired key, session or token
+|-- Forbidden (403)               known, but not allowed
+|-- NotFound (404)                also for what belongs to someone else
+|-- Conflict (409)                the same id with other content, or a state that forbids it
+|-- InsufficientCreditsError (402)
+|-- TooLarge (413)
+|-- RateLimited (429)
+|-- Misconfigured (500)           the operator must change something; the message says what
+|-- UpstreamFailed (502)          a provider failed
+|   `-- UpstreamTimeout (504)
+`-- Unavailable (503)             try again later; nothing was charged
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import ClassVar
 
 
@@ -78,15 +79,28 @@ class Conflict(TallystickError):
 
 
 class InsufficientCreditsError(TallystickError):
-    """Not enough credits: `balance` is what could be spent, `required` what was asked for, in nanocredits."""
+    """Not enough credits: `balance` is what could be spent, `required` what was asked for.
+
+    Built from nanocredits and kept in them; `balance` and `required` give the same in credits, exactly."""
 
     status = 402
     code = "insufficient_credits"
 
-    def __init__(self, balance: int, required: int) -> None:
-        super().__init__("Not enough credits. Buy credits, or bring your own provider key.")
-        self.balance = balance
-        self.required = required
+    def __init__(self, balance_nano: int, required_nano: int) -> None:
+        self.balance_nano = balance_nano
+        self.required_nano = required_nano
+        super().__init__(
+            "Not enough credits. Buy credits, or bring your own provider key.",
+            details={"balance": self.balance, "required": self.required},
+        )
+
+    @property
+    def balance(self) -> Decimal:
+        return _credits(self.balance_nano)
+
+    @property
+    def required(self) -> Decimal:
+        return _credits(self.required_nano)
 
 
 class TooLarge(TallystickError):
@@ -136,3 +150,8 @@ class Unavailable(TallystickError):
     def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message, details={"retry_after": retry_after})
         self.retry_after = retry_after
+
+
+def _credits(nano: int) -> Decimal:
+    # base.money does this too, but it stands above this module. Exact: a BIGINT has fewer digits than a Decimal keeps.
+    return Decimal(nano) / 10**9
