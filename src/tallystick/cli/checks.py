@@ -1,0 +1,90 @@
+"""`verify` and `doctor`: are the books right, and is this installation."""
+
+import asyncio
+import os
+import shutil
+import sys
+
+import asyncpg
+import typer
+
+from tallystick.app.doctor import Finding, examine
+from tallystick.app.verification import Verification, verify_books
+from tallystick.base.errors import Misconfigured
+from tallystick.base.money import format_amount, to_decimal
+from tallystick.cli.output import AsJson, console, show, table, with_books
+from tallystick.settings import Settings, load
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(verify)
+    app.command()(doctor)
+
+
+def verify(as_json: AsJson = False) -> None:
+    """Check every law of the books on the live database and print the trial balance. Exits 1 when one is broken."""
+
+    async def work(pool: asyncpg.Pool, _settings: Settings) -> Verification:
+        return await verify_books(pool)
+
+    result = with_books(work)
+    show(
+        {
+            "ok": result.broken is None,
+            "broken": result.broken,
+            "laws": [{"law": c.law, "name": c.name, "problems": c.problems} for c in result.outcomes],
+            "trial_balance": [
+                {"account": row.kind, "debits": to_decimal(row.debits), "credits": to_decimal(row.credits)}
+                for row in result.trial_balance
+            ],
+        },
+        as_json,
+        lambda: _print_verification(result),
+    )
+    if result.broken is not None:
+        raise typer.Exit(1)
+
+
+def _print_verification(result: Verification) -> None:
+    table(
+        ["Law", "What it says", "Found"],
+        [
+            (c.law, c.name, "[green]holds[/green]" if not c.problems else "[red]BROKEN[/red]")
+            for c in result.outcomes
+        ],
+    )
+    for outcome in result.outcomes:
+        for problem in outcome.problems:
+            console.print(f"[red]law {outcome.law}[/red]  {problem}")
+    console.print()
+    table(
+        ["Trial balance", ">Debits", ">Credits"],
+        [
+            *((row.kind, format_amount(row.debits), format_amount(row.credits)) for row in result.trial_balance),
+            (
+                "[bold]total[/bold]",
+                format_amount(sum(row.debits for row in result.trial_balance)),
+                format_amount(sum(row.credits for row in result.trial_balance)),
+            ),
+        ],
+    )
+    if result.broken is None:
+        console.print("\n[green]The books balance: every law that can be checked holds.[/green]")
+    else:
+        console.print(f"\n[red]The first broken law: {result.broken}[/red]")
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Examine this installation: interpreter, settings, database, Stripe, providers, prices. Exits 1 on a fault."""
+    try:
+        findings = asyncio.run(examine(lambda: load(os.environ), python=sys.version_info, which=shutil.which))
+    except Misconfigured as error:
+        findings = [Finding("settings", "fault", error.message)]
+    marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "fault": "[red]FAULT[/red]"}
+    show(
+        [{"subject": f.subject, "state": f.state, "detail": f.detail} for f in findings],
+        as_json,
+        lambda: table(["Subject", "State", "Detail"], [(f.subject, marks[f.state], f.detail) for f in findings]),
+    )
+    if any(finding.state == "fault" for finding in findings):
+        raise typer.Exit(1)

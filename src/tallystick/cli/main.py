@@ -1,0 +1,41 @@
+"""The `tallystick` command. Each group of commands stands in a module of its own; this one joins them."""
+
+import sys
+from typing import Final, NoReturn
+
+import orjson
+import typer
+
+from tallystick.base.errors import TallystickError
+from tallystick.cli import accounts, catalog, checks, credit, demo, server
+
+_EPILOG: Final = "Settings come from the environment or tallystick.toml; `tallystick settings` lists them."
+
+app = typer.Typer(
+    name="tallystick",
+    help="Prepaid credits and billing on a double-entry ledger, with an OpenAI-compatible gateway in front.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+server.register(app)
+catalog.register(app)
+accounts.register(app)
+credit.register(app)
+checks.register(app)
+demo.register(app)
+
+
+def main() -> NoReturn:
+    """Run one command. An expected refusal is one sentence on standard error and exit code 1, never a traceback."""
+    try:
+        app()
+    except TallystickError as error:
+        if "--json" in sys.argv:
+            print(orjson.dumps({"error": {"code": error.code, "message": error.message, **error.details}}).decode())
+        print(f"tallystick: {error.message}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    raise SystemExit(0)
