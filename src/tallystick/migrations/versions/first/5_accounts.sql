@@ -21,10 +21,11 @@ create table member (
     role text not null check (role in ('owner', 'admin', 'billing', 'developer', 'viewer')),
     primary key (organization, user_id)
 );
+create index member_user on member (user_id);
 
--- Named to stay clear of the SQL keyword SESSION.
+-- Named to stay clear of the SQL keyword SESSION. `hash` is the SHA-256 of the token: a dump signs nobody in.
 create table user_session (
-    hash bytea primary key,
+    hash bytea primary key check (length(hash) = 32),
     user_id text not null references app_user,
     created_at timestamptz not null default clock_timestamp(),
     expires_at timestamptz not null,
@@ -32,12 +33,21 @@ create table user_session (
 );
 create index user_session_user on user_session (user_id);
 
+-- How often something was tried lately, for the throttle. `subject` is a SHA-256 of what is counted, so that no list
+-- of addresses, or of e-mails that someone tried, is kept.
+create table sign_in_attempt (
+    subject bytea primary key check (length(subject) = 32),
+    attempts integer not null check (attempts >= 0),
+    ends_at timestamptz not null
+);
+create index sign_in_attempt_ends_at on sign_in_attempt (ends_at);
+
 create table api_key (
     id text primary key,
     organization text not null references organization,
-    name text not null,
+    name text not null check (name <> ''),
     prefix text not null,
-    hash bytea not null unique,
+    hash bytea not null unique check (length(hash) = 32),
     created_at timestamptz not null default clock_timestamp(),
     expires_at timestamptz,
     revoked_at timestamptz
