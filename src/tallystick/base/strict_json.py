@@ -2,7 +2,6 @@
 
 import json
 from decimal import Decimal, InvalidOperation
-from typing import NoReturn
 
 import msgspec
 
@@ -14,13 +13,14 @@ _DIGITS_MAX = 60
 
 def loads(body: bytes) -> dict[str, object]:
     """A JSON object whose numbers are int or Decimal. Raises InvalidInput for anything that could be read in two
-    ways: duplicate keys, NaN, Infinity, an exponent out of range, nesting past Python's limit, other encodings."""
+    ways, naming its field where it has one: duplicate keys, NaN, Infinity, an exponent or length out of range;
+    and, for the body as a whole, nesting past Python's limit and other encodings."""
     try:
         value = json.loads(
             body.decode(),
             parse_float=_decimal,
             parse_int=_integer,
-            parse_constant=_constant,
+            parse_constant=_Refused,
             object_pairs_hook=_unique,
         )
     except (ValueError, RecursionError) as error:
@@ -35,28 +35,45 @@ def dumps(value: object) -> bytes:
     return _encoder.encode(value)
 
 
-def _decimal(text: str) -> Decimal:
+class _Refused:
+    """Stands for a number that is refused, until the object around it knows the name of its field."""
+
+    def __init__(self, text: str) -> None:
+        self.problem = "is a number out of range" if text[-1:].isdigit() else f"is {text}, which is not a number"
+
+
+def _decimal(text: str) -> Decimal | _Refused:
     try:
         number = Decimal(text)
-    except InvalidOperation as error:
-        raise InvalidInput("body", "holds a number out of range") from error
+    except InvalidOperation:
+        return _Refused(text)
     if len(text) > _DIGITS_MAX or abs(number.adjusted()) > _DIGITS_MAX:
-        raise InvalidInput("body", "holds a number out of range")
+        return _Refused(text)
     return number
 
 
-def _integer(text: str) -> int:
-    if len(text) > _DIGITS_MAX:
-        raise InvalidInput("body", "holds a number out of range")
-    return int(text)
-
-
-def _constant(text: str) -> NoReturn:
-    raise InvalidInput("body", f"holds {text}, which is not a number")
+def _integer(text: str) -> int | _Refused:
+    return int(text) if len(text) <= _DIGITS_MAX else _Refused(text)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise InvalidInput("body", "holds the same key twice")
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise InvalidInput(_name(key), "is given twice")
+        _refuse(key, value)
+        found[key] = value
     return found
+
+
+def _refuse(key: str, value: object) -> None:
+    if isinstance(value, _Refused):
+        raise InvalidInput(_name(key), value.problem)
+    if isinstance(value, list):
+        for item in value:
+            _refuse(key, item)
+
+
+def _name(key: str) -> str:
+    # What is said back must be short and encodable: a key may be megabytes long, or half a surrogate pair.
+    return key if key.isprintable() and len(key) <= 100 else "body"
