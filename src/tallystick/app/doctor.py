@@ -22,8 +22,6 @@ class Finding:
     detail: str
 
 
-
-
 async def examine(
     read_settings: Callable[[], Settings], *, python: tuple[int, ...], which: Callable[[str], str | None]
 ) -> list[Finding]:
@@ -35,7 +33,10 @@ async def examine(
         *_money_findings(settings),
     ]
     try:
-        async with open_books(settings) as dsn, await open_pool(dsn, size_max=2, application="tallystick-doctor") as pool:
+        async with (
+            open_books(settings) as dsn,
+            await open_pool(dsn, size_max=2, application="tallystick-doctor") as pool,
+        ):
             findings += await _database_findings(pool)
             findings += await _catalog_findings(pool, settings)
     except (TallystickError, OSError, asyncpg.PostgresError) as error:

@@ -48,10 +48,7 @@ def verify(as_json: AsJson = False) -> None:
 def _print_verification(result: Verification) -> None:
     table(
         ["Law", "What it says", "Found"],
-        [
-            (c.law, c.name, "[green]holds[/green]" if not c.problems else "[red]BROKEN[/red]")
-            for c in result.outcomes
-        ],
+        [(c.law, c.name, "[green]holds[/green]" if not c.problems else "[red]BROKEN[/red]") for c in result.outcomes],
     )
     for outcome in result.outcomes:
         for problem in outcome.problems:

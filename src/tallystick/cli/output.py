@@ -75,5 +75,3 @@ def fields(values: Mapping[str, object]) -> None:
     width = max(len(name) for name in values)
     for name, value in values.items():
         console.print(f"[bold]{name.ljust(width)}[/bold]  {value}", markup=True)
-
-

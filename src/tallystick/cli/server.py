@@ -69,4 +69,3 @@ def _shown(settings: Settings, name: str) -> str | None:
     if value is None:
         return None
     return "(set)" if name in SECRETS else str(value)
-
