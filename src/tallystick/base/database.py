@@ -1,10 +1,10 @@
 """Open the one database, and load the named queries that stand in .sql files beside the verbs that run them."""
 
 from pathlib import Path
+from typing import Any
 
 import aiosql
 import asyncpg
-from aiosql.queries import Queries
 
 
 class _Connection(asyncpg.Connection):
@@ -26,6 +26,9 @@ async def open_pool(dsn: str, *, size_max: int = 10, application: str = "tallyst
     )
 
 
-def load_queries(module_file: str, name: str) -> Queries:
-    """The named queries of the .sql file `name` that stands beside `module_file`."""
+def load_queries(module_file: str, name: str) -> Any:
+    """The named queries of the .sql file `name` that stands beside `module_file`, as methods of one object.
+
+    Any: the methods come from the file, so that no type checker can know them.
+    """
     return aiosql.from_path(Path(module_file).with_name(name), "asyncpg")

@@ -6,6 +6,7 @@ from base64 import b32encode
 from uuid import UUID, uuid5
 
 _REQUEST_NAMESPACE = UUID("6f1c1f0e-3f0b-5d0a-9a5e-7a11f571c000")
+_TEXT_ID_CHARS_MAX = 64
 
 
 def new_id() -> UUID:
@@ -28,3 +29,8 @@ def id_for_request(scope: str, request_id: str) -> UUID:
 def text_id(prefix: str) -> str:
     """A public id such as `org_069xg2...`: the prefix says what it names, the rest is a time-ordered UUID."""
     return f"{prefix}_{b32encode(new_id().bytes).decode().rstrip('=').lower()}"
+
+
+def is_text_id(text: str) -> bool:
+    """Whether `text` could be an id at all. Ask before it reaches SQL: PostgreSQL fails on NUL, and limits nothing."""
+    return 0 < len(text) <= _TEXT_ID_CHARS_MAX and text.isascii() and text.isprintable()
