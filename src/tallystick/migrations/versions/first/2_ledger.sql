@@ -1,5 +1,5 @@
 -- The books. `posted` is credits minus debits for every account, so that all accounts of a unit sum to zero.
--- A customer's account is credit-normal: what we owe in usage. Its floor is zero, or minus an agreed overdraft.
+-- A customer's account is credit-normal: what we owe in usage.
 
 -- How many lanes the ledger has: lane = account id mod lanes, in every process and every function.
 create table ledger_layout (
@@ -17,46 +17,67 @@ create table ledger_account (
     unit text not null default 'CREDIT',
     posted bigint not null default 0,
     held bigint not null default 0 check (held >= 0),
-    floor bigint not null default 0,
-    constraint funds check (posted - held >= floor)
+    -- How deep the account may ever stand: zero, or minus what was agreed.
+    floor bigint not null default 0 check (floor <= 0),
+    -- The part of that depth which only a settlement above its hold may use; a reserve stops above it.
+    overdraft bigint not null default 0 check (overdraft between 0 and -floor),
+    constraint funds check (posted - held >= floor),
+    constraint customer_id check ((kind = 'customer') = (id >= 1048576))
 ) with (fillfactor = 40);
+
+-- Every kind has a row for each of the most lanes there can be, so that the number of lanes can still be changed.
+insert into ledger_account (id, kind, floor)
+select kind.number * 64 + lane, kind.name, -4000000000000000000
+from unnest(array[
+    'revenue', 'provider_cost', 'provider_payable', 'stripe_clearing', 'manual_clearing', 'receivable', 'tax_payable',
+    'promotional_expense', 'rounding'
+]) with ordinality as kind (name, number), generate_series(0, 63) as lane;
 
 -- Append-only. `operation` is the hold, order, grant or batch that caused it.
 create table transfer (
     seq bigint generated always as identity,
-    at timestamptz not null default now(),
+    at timestamptz not null,
     debit bigint not null,
     credit bigint not null,
     amount bigint not null check (amount > 0),
     kind text not null check (kind in (
-        'usage', 'deduction', 'provider_cost', 'purchase', 'grant', 'expiry', 'reversal', 'adjustment'
+        'usage', 'shortfall', 'deduction', 'provider_cost', 'purchase', 'grant', 'expiry', 'reversal', 'adjustment'
     )),
     operation uuid not null,
     check (debit <> credit)
 ) partition by range (at);
 create index transfer_debit_seq on transfer (debit, seq);
 create index transfer_seq on transfer using brin (seq) with (pages_per_range = 32, autosummarize = on);
+-- The rare kinds are also found from their other side; the frequent ones pay nothing for these two.
+create index transfer_credit_seq on transfer (credit, seq)
+where kind not in ('usage', 'shortfall', 'deduction', 'provider_cost');
+create index transfer_operation on transfer (operation) where kind not in ('usage', 'deduction', 'provider_cost');
 
 -- One hold per request. Never deleted: it is the register that makes reserve, settle and deduct idempotent.
--- No index on state or expiry, which would break HOT updates; the sweeper walks the time-ordered primary key.
+-- No index on state or expiry, which would break HOT updates; the sweeper walks the holds by the time they were made.
 create table hold (
     id uuid primary key,
-    account bigint not null,
+    account bigint not null check (account >= 1048576),
     amount bigint not null check (amount >= 0),
     actual bigint check (actual >= 0),
     state text not null default 'open' check (state in ('open', 'settled', 'released', 'expired')),
-    created_at timestamptz not null default now(),
-    expires_at timestamptz not null,
+    -- By the database's clock, read while the lane is locked: holds of a lane become visible in this order.
+    created_at timestamptz not null,
+    -- A deduction was never open: it expires when it was made.
+    expires_at timestamptz not null check (expires_at >= created_at),
     -- Which gateway process may have sent the call on: its journal, not the clock, ends this hold.
     dispatcher uuid,
     check ((state = 'settled') = (actual is not null))
 ) with (fillfactor = 50);
+create index hold_created on hold using brin (created_at) with (pages_per_range = 32, autosummarize = on);
 
 -- A grant of credits. `remaining` is exact only after lots_refresh(account): the hot path knows just the total.
 create table lot (
     id uuid primary key,
     account bigint not null references ledger_account,
-    kind text not null check (kind in ('purchased', 'promotional')),
+    -- The posting that credited it.
+    operation uuid not null,
+    kind text not null check (kind in ('purchased', 'promotional', 'restored')),
     amount bigint not null check (amount > 0),
     remaining bigint not null check (remaining between 0 and amount),
     priority integer not null default 0,
@@ -68,12 +89,14 @@ create table lot (
 create index lot_account on lot (account, created_at);
 create index lot_expiry on lot (expires_at) where remaining > 0 and expires_at is not null;
 
--- The register that makes every rare posting (purchase, grant, expiry, reversal) idempotent.
+-- The register that makes every rare posting (purchase, grant, expiry, reversal, adjustment) idempotent.
 create table operation (
     id uuid primary key,
-    kind text not null,
+    kind text not null check (kind in ('purchase', 'grant', 'expiry', 'reversal', 'adjustment')),
     fingerprint text not null,
-    at timestamptz not null default clock_timestamp()
+    -- What a reversal takes back: an operation or a hold, once.
+    reverses uuid unique check ((reverses is not null) = (kind = 'reversal')),
+    at timestamptz not null
 );
 
 -- The hash chain: transfers in (after_seq, to_seq], sealed once no transaction can still add one at or below to_seq.
@@ -81,7 +104,7 @@ create table ledger_block (
     number bigint primary key,
     after_seq bigint not null,
     to_seq bigint not null check (to_seq > after_seq),
-    transfers bigint not null,
+    transfers bigint not null check (transfers > 0),
     previous bytea not null,
     hash bytea not null unique,
     sealed_at timestamptz not null default clock_timestamp()

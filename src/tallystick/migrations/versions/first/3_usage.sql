@@ -1,7 +1,7 @@
 -- One row per request that had a hold, written in the transaction that ends the hold. Append-only.
 create table usage_record (
     id uuid not null,                 -- the request id: also the hold's and the receipt's
-    at timestamptz not null default now(),
+    at timestamptz not null,
     account bigint not null,
     api_key text,
     endpoint text not null,           -- 'chat.completions'
@@ -33,3 +33,36 @@ create table usage_record (
 ) partition by range (at);
 create index usage_record_account on usage_record (account, at);
 create index usage_record_id on usage_record (id);
+
+-- The same columns without `at`, which the database sets: the shape in which a batch brings its usage records.
+create type usage_entry as (
+    id uuid,
+    account bigint,
+    api_key text,
+    endpoint text,
+    alias text,
+    provider text,
+    model text,
+    stream boolean,
+    input_tokens bigint,
+    cached_tokens bigint,
+    cache_write_tokens bigint,
+    output_tokens bigint,
+    reasoning_tokens bigint,
+    input_audio_tokens bigint,
+    output_audio_tokens bigint,
+    images bigint,
+    usage_source text,
+    cost_id bigint,
+    price_id bigint,
+    cost bigint,
+    charge bigint,
+    reserved bigint,
+    outcome text,
+    rule text,
+    status smallint,
+    upstream_id text,
+    attempts smallint,
+    latency_ms integer,
+    first_byte_ms integer
+);

@@ -1,0 +1,107 @@
+-- Settle (actual given) and release (actual null) open holds; see post_batch.
+create function batch_end(
+    p_now timestamptz, p_revenue bigint, p_receivable bigint,
+    p_ids uuid[], p_accounts bigint[], p_actuals bigint[], p_usage usage_entry[],
+    out charged bigint, out shortfall bigint, out provider_cost bigint,
+    out accounts bigint[], out posted bigint[], out held bigint[], out available bigint[],
+    out exceptions batch_exception[]
+) language plpgsql as $$
+declare
+    v_left integer[];
+begin
+    with asked as materialized (
+        select item.id, item.account, item.actual, item.ordinal::integer
+        from unnest(p_ids, p_accounts, p_actuals) with ordinality as item (id, account, actual, ordinal)
+    ),
+    ended as (
+        update hold
+        set state = case when asked.actual is null then 'released' else 'settled' end, actual = asked.actual
+        from asked
+        where hold.id = asked.id and hold.account = asked.account and hold.state = 'open'
+        returning asked.ordinal, hold.id, hold.account, hold.amount, hold.actual
+    ),
+    change as (
+        select ended.account, sum(ended.amount)::bigint as freed, coalesce(sum(ended.actual), 0)::bigint as actual
+        from ended
+        group by ended.account
+    ),
+    -- A settlement above its hold takes the account down to its floor and no further.
+    balance as (
+        update ledger_account as a
+        set posted = a.posted - least(change.actual, a.posted - a.held - a.floor + change.freed),
+            held = a.held - change.freed
+        from change
+        where a.id = change.account
+        returning a.id, a.posted, a.held, a.posted - a.held - a.floor - a.overdraft as available,
+            a.posted - a.held = a.floor as at_floor
+    ),
+    share as (
+        select ended.id, ended.account, ended.actual, ended.actual as charge
+        from ended
+        where ended.actual > 0 and (ended.account in (select balance.id from balance where at_floor)) is not true
+        union all
+        -- Accounts that now stand at their floor may have fallen short. The settlements that free most go first, so
+        -- that no shortfall is written while another settlement of the same batch leaves money over. `a` is the
+        -- account as it was before this statement.
+        select ended.id, ended.account, ended.actual, least(ended.actual, ended.amount + greatest(
+            0,
+            a.posted - a.held - a.floor + coalesce(sum(ended.amount - coalesce(ended.actual, 0)) over (
+                partition by ended.account order by coalesce(ended.actual, 0) - ended.amount, ended.id
+                rows between unbounded preceding and 1 preceding
+            ), 0)
+        ))::bigint
+        from ended
+        join ledger_account as a on a.id = ended.account
+        where (ended.account in (select balance.id from balance where at_floor)) is true
+    ),
+    moved as (
+        insert into transfer (at, debit, credit, amount, kind, operation)
+        select p_now, share.account, p_revenue, share.charge, 'usage', share.id from share where share.charge > 0
+        union all
+        select p_now, p_receivable, p_revenue, share.actual - share.charge, 'shortfall', share.id
+        from share where share.actual > share.charge
+    ),
+    recorded as (
+        insert into usage_record
+        select
+            entry.id, p_now, entry.account, entry.api_key, entry.endpoint, entry.alias, entry.provider, entry.model,
+            entry.stream, entry.input_tokens, entry.cached_tokens, entry.cache_write_tokens, entry.output_tokens,
+            entry.reasoning_tokens, entry.input_audio_tokens, entry.output_audio_tokens, entry.images,
+            entry.usage_source, entry.cost_id, entry.price_id, entry.cost, entry.charge, entry.reserved, entry.outcome,
+            entry.rule, entry.status, entry.upstream_id, entry.attempts, entry.latency_ms, entry.first_byte_ms
+        from unnest(p_usage) as entry
+        where (entry.id in (select ended.id from ended)) is true
+        returning usage_record.cost
+    )
+    select
+        (select coalesce(sum(share.charge), 0) from share),
+        (select coalesce(sum(share.actual - share.charge), 0) from share),
+        (select coalesce(sum(recorded.cost), 0) from recorded),
+        array_agg(balance.id), array_agg(balance.posted), array_agg(balance.held), array_agg(balance.available),
+        case when (select count(*) from ended) < cardinality(p_ids) then (
+            select array_agg(asked.ordinal) from asked
+            where (asked.ordinal in (select ended.ordinal from ended)) is not true
+        ) end
+    into charged, shortfall, provider_cost, accounts, posted, held, available, v_left
+    from balance;
+
+    if v_left is not null then
+        -- Not open any more, or never there. Someone else's hold answers like one that does not exist.
+        select array_agg((
+            'end', place,
+            case
+                when hold.id is null then 'not_found'
+                when hold.state = 'settled' and hold.actual = p_actuals[place] then 'repeated'
+                when hold.state = 'released' and p_actuals[place] is null then 'repeated'
+                when hold.state = 'settled' and p_actuals[place] is not null then 'conflict'
+                else 'ended'
+            end,
+            a.posted, a.held, a.posted - a.held - a.floor - a.overdraft
+        )::batch_exception)
+        into exceptions
+        from unnest(v_left) as place
+        left join hold on hold.id = p_ids[place] and hold.account = p_accounts[place]
+        left join ledger_account as a on a.id = hold.account;
+    end if;
+end
+$$;
