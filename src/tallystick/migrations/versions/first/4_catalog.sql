@@ -4,11 +4,23 @@
 create table catalog_entry (
     id bigint generated always as identity primary key,
     kind text not null check (kind in ('provider', 'cost_profile', 'price', 'route', 'pack')),
-    name text not null,
+    name text not null check (name <> ''),
     effective_from timestamptz not null,
-    document jsonb not null,
+    document jsonb not null check (jsonb_typeof(document) = 'object'),
     retired boolean not null default false,
-    source text not null,
+    -- Whose word it is: 'file' (tallystick apply), 'genai-prices' (prices import), 'cli' (prices set). Only what came
+    -- from a file is retired when it leaves the file.
+    source text not null check (source in ('file', 'genai-prices', 'cli')),
     published_at timestamptz not null default clock_timestamp()
 );
 create index catalog_entry_in_force on catalog_entry (kind, name, effective_from desc, id desc);
+
+-- Usage is repriced from these rows for as long as the usage itself is kept.
+create function refuse_catalog_change() returns trigger language plpgsql as $$
+begin
+    raise exception 'catalog_entry is append-only: publish a new version' using errcode = 'restrict_violation';
+end $$;
+create trigger catalog_entry_append_only before update or delete on catalog_entry
+    for each row execute function refuse_catalog_change();
+create trigger catalog_entry_not_truncated before truncate on catalog_entry
+    for each statement execute function refuse_catalog_change();

@@ -1,0 +1,124 @@
+"""Read a catalog file (TOML) into documents; every problem is told at once, one sentence each. Pure."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+
+from tallystick.catalog.document import ANY, Document, EntryKind, kind_of, name_of
+from tallystick.catalog.entries import read_cost_profile, read_pack, read_price, read_provider, read_route
+from tallystick.catalog.errors import CatalogError
+from tallystick.catalog.tables import TABLES, CostProfileTable, PackTable, PriceTable, ProviderTable, RouteTable, Table
+from tallystick.catalog.timeline import Wanted
+
+T = TypeVar("T", bound=Table)
+
+Catalog = Mapping[EntryKind, Mapping[str, list[Wanted]]]
+"""What a file wants: kind -> name -> the documents of that name, dated or not. Every kind is present."""
+
+
+def parse(text: str) -> Catalog:
+    """The catalog that `text` describes. Raises CatalogError with every problem found."""
+    try:
+        # Through a float 0.1 would already be 0.1000000000000000055.
+        tables = tomllib.loads(text, parse_float=Decimal)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise CatalogError([f"the file is not valid TOML: {error}"]) from error
+    except ArithmeticError as error:
+        raise CatalogError(["the file holds a number out of range"]) from error
+    reader = _Reader()
+    for name in sorted(tables.keys() - TABLES.keys()):
+        reader.problems.append(f"there is no table {name}; the tables are {', '.join(TABLES)}")
+    reader.read(tables, "provider", ProviderTable, read_provider)
+    reader.read(tables, "cost_profile", CostProfileTable, read_cost_profile)
+    reader.read(tables, "price", PriceTable, read_price)
+    reader.read(tables, "route", RouteTable, read_route)
+    reader.read(tables, "pack", PackTable, read_pack)
+    reader.check_providers()
+    if reader.problems:
+        raise CatalogError(reader.problems)
+    return reader.catalog
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.catalog: dict[EntryKind, dict[str, list[Wanted]]] = {
+            "provider": {},
+            "cost_profile": {},
+            "price": {},
+            "route": {},
+            "pack": {},
+        }
+
+    def read(
+        self, tables: Mapping[str, object], kind: EntryKind, table: type[T], document: Callable[[T, str], Document]
+    ) -> None:
+        rows = tables.get(kind, [])
+        if not isinstance(rows, list):
+            self.problems.append(f"{kind} must be written as [[{kind}]]")
+            return
+        for number, row in enumerate(rows, 1):
+            where = _name(kind, row, number)
+            try:
+                written = msgspec.convert(_with_midnight(row), table)
+                self._add(where, document(written, where), _moment(written, where))
+            except msgspec.ValidationError as error:
+                self.problems.append(f"{where}: {_sentence(error)}")
+            except CatalogError as error:
+                self.problems.extend(error.problems)
+
+    def check_providers(self) -> None:
+        """A misspelt provider would otherwise be a model that is silently never sold."""
+        providers = self.catalog["provider"]
+        for kind in ("cost_profile", "price"):
+            for name in self.catalog[kind]:
+                provider = name.split("/", 1)[0]
+                if provider not in providers and provider != ANY:
+                    self.problems.append(f"{kind} {name}: there is no provider {provider}")
+
+    def _add(self, where: str, document: Document, effective_from: datetime | None) -> None:
+        versions = self.catalog[kind_of(document)].setdefault(name_of(document), [])
+        if any(version.effective_from == effective_from for version in versions):
+            raise CatalogError([f"{where}: is there twice{_dated(effective_from)}"])
+        versions.append(Wanted(document=document, effective_from=effective_from))
+
+
+def _name(kind: str, row: object, number: int) -> str:
+    """ "price openai/gpt-4o", or "price number 3" where the row does not even say what it is about."""
+    keys = {"provider": ("name",), "route": ("alias",), "pack": ("slug",)}.get(kind, ("provider", "model"))
+    named = [row.get(key) for key in keys] if isinstance(row, dict) else []
+    texts = [text for text in named if isinstance(text, str) and text]
+    return f"{kind} {'/'.join(texts)}" if len(texts) == len(keys) else f"{kind} number {number}"
+
+
+def _with_midnight(row: object) -> object:
+    """A day alone stands for its first moment, UTC."""
+    if not isinstance(row, dict):
+        return row
+    day = row.get("effective_from")
+    if not isinstance(day, date) or isinstance(day, datetime):
+        return row
+    return row | {"effective_from": datetime.combine(day, time(), UTC)}
+
+
+def _moment(table: Table, where: str) -> datetime | None:
+    written: datetime | None = getattr(table, "effective_from", None)
+    if written is not None and written.tzinfo is None:
+        raise CatalogError([f"{where}: effective_from needs an offset, such as {written.isoformat()}Z"])
+    return written and written.astimezone(UTC)
+
+
+def _dated(effective_from: datetime | None) -> str:
+    return f" with effective_from {effective_from.isoformat()}" if effective_from else ""
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    """msgspec's "Expected `int`, got `str` - at `$.tiers[0].input`" with the field first."""
+    problem, _, path = str(error).partition(" - at ")
+    field = path.strip("`").removeprefix("$").lstrip(".")
+    words = problem[:1].lower() + problem[1:].replace("Object", "it")
+    return f"{field}: {words}" if field else words

@@ -1,0 +1,106 @@
+"""The tables of a catalog file, as its author writes them: docs/reference/catalog.md explains every key. Pure.
+
+Money is decimal here (dollars per million tokens, dollars per image and per request) and becomes integers in
+`catalog.file`, which also checks what a type cannot say.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A misspelt key must not be read as a missing one."""
+
+
+class CredentialTable(Table, frozen=True, kw_only=True):
+    env: str | None = None
+    sealed: str | None = None
+
+
+class ProviderTable(Table, frozen=True, kw_only=True):
+    name: str
+    base_url: str
+    protocol: Literal["openai"] = "openai"
+    credential: CredentialTable | None = None
+    allow_http: bool = False
+    open_models: bool = False
+    price_list: str | None = None
+
+
+class TierTable(Table, frozen=True, kw_only=True):
+    above_input_tokens: int
+    input: Decimal | None = None
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    input_audio: Decimal | None = None
+    output: Decimal | None = None
+    reasoning: Decimal | None = None
+    output_audio: Decimal | None = None
+
+
+class RatesTable(Table, frozen=True, kw_only=True):
+    input: Decimal | None = None
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    input_audio: Decimal | None = None
+    output: Decimal | None = None
+    reasoning: Decimal | None = None
+    output_audio: Decimal | None = None
+    image: Decimal | None = None
+    request: Decimal | None = None
+    tiers: list[TierTable] = []
+
+
+class CostProfileTable(RatesTable, frozen=True, kw_only=True):
+    provider: str
+    model: str
+    context_tokens: int | None = None
+    output_tokens_max: int | None = None
+    image_tokens_max: int | None = None
+    effective_from: datetime | None = None
+
+
+class PriceTable(RatesTable, frozen=True, kw_only=True):
+    provider: str
+    model: str
+    markup: Decimal | None = None
+    allow_loss: bool = False
+    effective_from: datetime | None = None
+
+
+class CandidateTable(Table, frozen=True, kw_only=True):
+    provider: str
+    model: str
+    priority: int = 0
+    weight: int = 1
+
+
+class FallbackTable(Table, frozen=True, kw_only=True):
+    attempts_max: int = 1
+    on: list[Literal["connect", "timeout", "rate_limited", "server_error"]] = []
+
+
+class RouteTable(Table, frozen=True, kw_only=True):
+    alias: str
+    candidates: list[CandidateTable]
+    fallback: FallbackTable = FallbackTable()
+
+
+class PackTable(Table, frozen=True, kw_only=True):
+    slug: str
+    name: str
+    amount: Decimal
+    currency: str = "usd"
+    credits: Decimal | None = None
+
+
+TABLES: dict[str, type[Table]] = {
+    "provider": ProviderTable,
+    "cost_profile": CostProfileTable,
+    "price": PriceTable,
+    "route": RouteTable,
+    "pack": PackTable,
+}
