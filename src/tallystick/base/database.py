@@ -7,7 +7,7 @@ import aiosql
 import asyncpg
 
 
-class _Connection(asyncpg.Connection):
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no type stubs
     """A pooled connection that is handed on as it is: nothing here uses session state, so the pool's four
     statements of clean-up after every use would only cost a round trip."""
 
@@ -31,4 +31,4 @@ def load_queries(module_file: str, name: str) -> Any:
 
     Any: the methods come from the file, so that no type checker can know them.
     """
-    return aiosql.from_path(Path(module_file).with_name(name), "asyncpg")
+    return aiosql.from_path(Path(module_file).with_name(name), "asyncpg", mandatory_parameters=False)
