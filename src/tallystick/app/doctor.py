@@ -8,7 +8,7 @@ from typing import Literal
 import asyncpg
 
 from tallystick.app.books import open_books
-from tallystick.app.credentials import resolver
+from tallystick.app.credentials import Credentials
 from tallystick.base.database import open_pool
 from tallystick.base.errors import TallystickError
 from tallystick.catalog.read import load_book
@@ -76,7 +76,7 @@ async def _database_findings(pool: asyncpg.Pool) -> list[Finding]:
 
 async def _catalog_findings(pool: asyncpg.Pool, settings: Settings) -> list[Finding]:
     async with pool.acquire() as connection:
-        book = await load_book(connection, await resolver(connection, settings))
+        book = await load_book(connection, Credentials(pool, settings.sealing_keys))
     sold = book.models(datetime.now(UTC))
     if not sold:
         return [Finding("catalog", "note", "no model is for sale; `tallystick apply FILE.toml` publishes some")]

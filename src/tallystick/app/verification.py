@@ -22,7 +22,7 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class Verification:
     outcomes: list[Outcome]
-    trial_balance: list[read.TrialBalanceRow]
+    trial_balance: list[read.TrialBalanceLine]
 
     @property
     def broken(self) -> str | None:
@@ -38,4 +38,4 @@ async def verify_books(pool: asyncpg.Pool) -> Verification:
             Outcome(check.law, check.name, await check.run(connection))
             for check in sorted(checks, key=lambda check: check.law)
         ]
-        return Verification(outcomes, await read.trial_balance(connection))
+        return Verification(outcomes, [*await read.trial_balance(connection)])

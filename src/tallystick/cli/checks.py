@@ -34,7 +34,11 @@ def verify(as_json: AsJson = False) -> None:
             "broken": result.broken,
             "laws": [{"law": c.law, "name": c.name, "problems": c.problems} for c in result.outcomes],
             "trial_balance": [
-                {"account": row.kind, "debits": to_decimal(row.debits), "credits": to_decimal(row.credits)}
+                {
+                    "account": row.kind,
+                    "debit": to_decimal(max(-row.posted, 0)),
+                    "credit": to_decimal(max(row.posted, 0)),
+                }
                 for row in result.trial_balance
             ],
         },
@@ -55,20 +59,24 @@ def _print_verification(result: Verification) -> None:
             console.print(f"[red]law {outcome.law}[/red]  {problem}")
     console.print()
     table(
-        ["Trial balance", ">Debits", ">Credits"],
+        ["Trial balance", ">Debit", ">Credit"],
         [
-            *((row.kind, format_amount(row.debits), format_amount(row.credits)) for row in result.trial_balance),
-            (
-                "[bold]total[/bold]",
-                format_amount(sum(row.debits for row in result.trial_balance)),
-                format_amount(sum(row.credits for row in result.trial_balance)),
-            ),
+            *((row.kind, _amount(-row.posted), _amount(row.posted)) for row in result.trial_balance),
+            ("[bold]total[/bold]", _total(result, -1), _total(result, 1)),
         ],
     )
     if result.broken is None:
         console.print("\n[green]The books balance: every law that can be checked holds.[/green]")
     else:
         console.print(f"\n[red]The first broken law: {result.broken}[/red]")
+
+
+def _amount(nano: int) -> str:
+    return format_amount(nano) if nano > 0 else ""
+
+
+def _total(result: Verification, sign: int) -> str:
+    return format_amount(sum(max(sign * row.posted, 0) for row in result.trial_balance))
 
 
 def doctor(as_json: AsJson = False) -> None:
