@@ -1,0 +1,88 @@
+"""Start a payment: our order first, then Stripe's customer and session under ids that make every retry the same."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from tallystick.base.database import load_queries
+from tallystick.base.errors import Conflict
+from tallystick.payments.errors import PaymentPending, PaymentRefused
+from tallystick.payments.order import Buyer, Order, await_payment, mark_unpaid, place
+from tallystick.payments.purchase_terms import Purchase, PurchaseTerms
+from tallystick.payments.stripe_client import CheckoutOrder, CheckoutSession, StripeClient
+
+_queries = load_queries(__file__, "checkout.sql")
+
+# Stripe forgets an idempotency key after a day. Past that, asking again would make a second payable session.
+RETRY_FOR: Final = timedelta(hours=23)
+
+
+class StartedCheckout(msgspec.Struct, frozen=True, kw_only=True):
+    order_id: str
+    session_id: str
+    checkout_url: str
+
+
+async def start_checkout(
+    pool: asyncpg.Pool,
+    stripe: StripeClient,
+    terms: PurchaseTerms,
+    buyer: Buyer,
+    purchase: Purchase,
+    *,
+    request_id: str | None,
+    now: datetime,
+) -> StartedCheckout:
+    """Where the buyer can pay. The same `request_id` gives the same order and the same session.
+
+    Raises PaymentPending when Stripe's answer is unknown: the order is kept, and the same request goes on with it.
+    """
+    order = await place(pool, buyer, purchase, request_id=request_id, livemode=stripe.livemode)
+    if order.stripe_session is None or order.checkout_url is None:
+        _refuse_dead(order, now)
+        session = await _session(pool, stripe, terms, order, purchase)
+        await await_payment(pool, order, session)
+    else:
+        session = CheckoutSession(id=order.stripe_session, url=order.checkout_url)
+    return StartedCheckout(order_id=order.id, session_id=session.id, checkout_url=session.url)
+
+
+def _refuse_dead(order: Order, now: datetime) -> None:
+    if order.state != "created" or now - order.created_at > RETRY_FOR:
+        raise Conflict("This purchase can no longer be paid. Start a new one with another Idempotency-Key.")
+
+
+async def _session(
+    pool: asyncpg.Pool, stripe: StripeClient, terms: PurchaseTerms, order: Order, purchase: Purchase
+) -> CheckoutSession:
+    try:
+        return await stripe.create_checkout_session(
+            CheckoutOrder(
+                id=order.id,
+                organization=order.organization,
+                user_id=order.created_by,
+                customer=await _customer(pool, stripe, order.organization),
+                title=purchase.title,
+                amount_minor=order.amount_minor,
+                currency=order.currency,
+                success_url=f"{terms.public_url}/api/credits/purchase/paid",
+                cancel_url=f"{terms.public_url}/api/credits/purchase/cancelled",
+            )
+        )
+    except PaymentPending as error:
+        # A caller without an idempotency key of its own can go on with this order, too.
+        error.details["idempotency_key"] = order.request_id
+        raise
+    except PaymentRefused:
+        await mark_unpaid(pool, order, "failed")
+        raise
+
+
+async def _customer(pool: asyncpg.Pool, stripe: StripeClient, organization: str) -> str:
+    known = await _queries.find_customer(pool, organization=organization, livemode=stripe.livemode)
+    if known is None:
+        created = await stripe.create_customer(organization)
+        known = await _queries.keep_customer(pool, organization=organization, livemode=stripe.livemode, id=created)
+    return str(known)

@@ -1,0 +1,34 @@
+"""What can go wrong between us and the payment provider, each as the caller must treat it."""
+
+from tallystick.base.errors import TallystickError, Unavailable, UpstreamFailed
+
+
+class PaymentPending(Unavailable):
+    """Nobody knows yet whether Stripe did what was asked: the same request, sent again, finds out and goes on."""
+
+    code = "payment_provider_unavailable"
+
+
+class PaymentRefused(UpstreamFailed):
+    """Stripe answered that it will not do this; nothing was done."""
+
+    code = "payment_provider_refused"
+
+
+class PurchasesClosed(Unavailable):
+    """No payment provider is set up, so nothing can be bought."""
+
+    code = "purchases_closed"
+
+
+class WebhookClosed(Unavailable):
+    """No signing secret is set up, so no webhook can be told from a forgery."""
+
+    code = "webhook_closed"
+
+
+class BadWebhook(TallystickError):  # noqa: N818 - named like its siblings of the one tree
+    """The webhook is not signed by Stripe, was signed too long ago, or was changed on its way."""
+
+    status = 400
+    code = "invalid_webhook"
