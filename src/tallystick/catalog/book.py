@@ -4,16 +4,15 @@ The gateway asks it for every request, so the answers are worked out once, for e
 moment at which a version takes effect.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from tallystick.catalog.candidate import Candidate, Model
-from tallystick.catalog.document import CredentialReference, EntryKind, FallbackPolicy, Pack
+from tallystick.catalog.document import CredentialReference, FallbackPolicy, Pack
 from tallystick.catalog.errors import UnknownPack
 from tallystick.catalog.page import Page, Sale, Target, held
-from tallystick.catalog.timeline import Version
+from tallystick.catalog.timeline import Version, by_name
 
 __all__ = ["Book", "Candidate", "Model", "Sale"]
 
@@ -30,10 +29,8 @@ class Book:
 
     def __init__(self, versions: Iterable[Version], secrets: Mapping[CredentialReference, str] | None = None) -> None:
         self._secrets = dict(secrets or {})
-        self._versions: dict[EntryKind, dict[str, list[Version]]] = defaultdict(lambda: defaultdict(list))
         every = list(versions)
-        for version in every:
-            self._versions[version.kind][version.name].append(version)
+        self._versions = by_name(every)
         self._moments = sorted({version.effective_from for version in every})
         self._page: Page | None = None
 

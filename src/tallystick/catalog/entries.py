@@ -36,7 +36,7 @@ from tallystick.catalog.tables import (
 
 _PROVIDER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 # Model names and aliases travel in headers, URLs and log lines: printable ASCII without spaces or quotes.
-_MODEL_NAME: Final = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._:/@+-]{0,199}")
+_MODEL_NAME: Final = re.compile(r"[A-Za-z0-9@~][A-Za-z0-9._:/@~+-]{0,199}")
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 # Stripe counts these in whole units or in thousandths; a pack's amount is kept in hundredths.
@@ -97,7 +97,7 @@ def read_price(table: PriceTable, where: str) -> Price:
 
 
 def read_route(table: RouteTable, where: str) -> Route:
-    _match(_MODEL_NAME, table.alias, where, "alias", "letters, digits and ._:/@+-")
+    _match(_MODEL_NAME, table.alias, where, "alias", "letters, digits and ._:/@~+-")
     if not table.candidates:
         raise CatalogError([f"{where}: candidates must name at least one model"])
     targets = [(candidate.provider, candidate.model) for candidate in table.candidates]

@@ -1,7 +1,7 @@
 """What is for sale between two moments, worked out once. Pure."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -19,10 +19,9 @@ from tallystick.catalog.document import (
     Route,
 )
 from tallystick.catalog.errors import ProviderNotReady, UnknownModel, UnpricedModel
-from tallystick.catalog.timeline import Version, living
+from tallystick.catalog.timeline import Names, living
 
 D = TypeVar("D", Provider, CostProfile, Price, Route, Pack)
-Versions = Mapping[EntryKind, Mapping[str, Sequence[Version]]]
 Target = tuple[str, str]
 """(provider, model)"""
 
@@ -48,7 +47,7 @@ class Page:
     """Every answer of the Book from `since` until `until`, between which nothing changes."""
 
     def __init__(
-        self, versions: Versions, secrets: Mapping[CredentialReference, str], since: datetime, until: datetime
+        self, versions: Names, secrets: Mapping[CredentialReference, str], since: datetime, until: datetime
     ) -> None:
         self.since, self.until = since, until
         self._secrets = secrets
@@ -139,10 +138,10 @@ class Page:
         )
 
 
-def held(versions: Versions, kind: EntryKind, type_: type[D], at: datetime) -> dict[str, Held[D]]:
+def held(versions: Names, kind: EntryKind, type_: type[D], at: datetime) -> dict[str, Held[D]]:
     """The documents of one kind that are in force at `at`, by name."""
     found: dict[str, Held[D]] = {}
-    for name, history in versions.get(kind, {}).items():
+    for name, history in versions[kind].items():
         version = living(history, at)
         if version is not None:
             if not isinstance(version.document, type_):

@@ -9,12 +9,12 @@ import asyncpg
 from tallystick.base.database import load_queries
 from tallystick.catalog.book import Book
 from tallystick.catalog.difference import Difference
-from tallystick.catalog.document import EntryKind, encode
+from tallystick.catalog.document import encode
 from tallystick.catalog.errors import CatalogError
 from tallystick.catalog.file import Catalog, parse
 from tallystick.catalog.losses import losses
 from tallystick.catalog.read import versions
-from tallystick.catalog.timeline import Change, Version, as_version, changes, latest
+from tallystick.catalog.timeline import Change, Version, as_version, by_name, changes, latest
 
 queries = load_queries(__file__, "publish.sql")
 
@@ -65,16 +65,14 @@ async def publish(
 
 
 def _changes(published: Iterable[Version], catalog: Catalog, now: datetime) -> list[Change]:
-    histories: dict[tuple[EntryKind, str], list[Version]] = {}
-    for version in published:
-        histories.setdefault((version.kind, version.name), []).append(version)
+    histories = by_name(published)
     found: list[Change] = []
     problems: list[str] = []
     for kind, names in catalog.items():
-        gone = [name for (of_kind, name), history in histories.items() if of_kind == kind and _from_file(history)]
+        gone = [name for name, history in histories[kind].items() if _from_file(history)]
         for name in sorted({*names, *gone}):
             try:
-                history = histories.get((kind, name), [])
+                history = histories[kind].get(name, [])
                 found += changes(kind, name, history, names.get(name, []), source=FILE, now=now)
             except CatalogError as error:
                 problems.extend(error.problems)

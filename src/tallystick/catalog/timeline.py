@@ -4,8 +4,9 @@ The version in force at T is the newest with effective_from <= T, then the one p
 that a version that was in force once is in force at that time for ever.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import get_args
 
 import msgspec
 
@@ -42,6 +43,17 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     before: Version | None
     after: Document | None
     source: str
+
+
+Names = Mapping[EntryKind, Mapping[str, Sequence[Version]]]
+
+
+def by_name(versions: Iterable[Version]) -> Names:
+    """The versions of each kind and name; a kind that has none is there too."""
+    names: dict[EntryKind, dict[str, list[Version]]] = {kind: {} for kind in get_args(EntryKind)}
+    for version in versions:
+        names[version.kind].setdefault(version.name, []).append(version)
+    return names
 
 
 def in_force(versions: Sequence[Version], at: datetime) -> Version | None:
