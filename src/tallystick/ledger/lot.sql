@@ -1,0 +1,26 @@
+-- name: add_lot!
+-- Only for credits that the operation did bring to that account and that no other lot stands for.
+insert into lot (id, account, operation, kind, amount, remaining, priority, expires_at, source)
+select
+    :id::uuid, :account::bigint, :operation::uuid, :kind, :amount::bigint, :amount::bigint, :priority::integer,
+    :expires_at::timestamptz, :source
+where :amount::bigint <= (
+    select coalesce(sum(amount), 0) from transfer
+    where operation = :operation::uuid and credit = :account::bigint
+        and kind not in ('usage', 'deduction', 'provider_cost')
+) - (
+    select coalesce(sum(amount), 0) from lot where operation = :operation::uuid and account = :account::bigint
+);
+
+-- name: lots_left
+select id, operation, kind, amount, lot.remaining, priority, lot.expires_at, source, created_at
+from lot
+join lots_in_burn_order(:account::bigint) as burning using (id)
+order by burning.before;
+
+-- name: accounts_with_due_lots
+select distinct account from lot
+where remaining > 0 and expires_at is not null and expires_at <= least(:now::timestamptz, clock_timestamp());
+
+-- name: expire_lots$
+select expire_lots(:account::bigint, :now::timestamptz);

@@ -1,0 +1,40 @@
+-- name: balance^
+select
+    posted, held, posted - held - floor - overdraft as available,
+    exists (
+        select from lot
+        where account = a.id and remaining > 0 and expires_at <= clock_timestamp()
+    ) as due
+from ledger_account as a
+where id = :account and id >= 1048576;
+
+-- name: expire_lots$
+select expire_lots(:account::bigint, null);
+
+-- name: history
+-- What comes in is always of a rare kind, and those have an index from that side too.
+select seq, at, kind, amount, operation
+from (
+    (
+        select seq, at, kind, -amount as amount, operation from transfer
+        where debit = :account::bigint
+            and (:before::bigint is null or seq < :before::bigint)
+            and (:kinds::text[] is null or kind = any(:kinds::text[]))
+        order by seq desc limit :limit::bigint
+    )
+    union all
+    (
+        select seq, at, kind, amount, operation from transfer
+        where credit = :account::bigint and kind not in ('usage', 'shortfall', 'deduction', 'provider_cost')
+            and (:before::bigint is null or seq < :before::bigint)
+            and (:kinds::text[] is null or kind = any(:kinds::text[]))
+        order by seq desc limit :limit::bigint
+    )
+) as entry
+order by seq desc limit :limit::bigint;
+
+-- name: trial_balance
+select unit, kind, count(*), sum(posted)::bigint, sum(held)::bigint
+from ledger_account
+group by unit, kind
+order by unit, min(id);

@@ -1,0 +1,44 @@
+"""Holds: credits set aside for one request, and the ways in which an operation on one can be refused."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from tallystick.base.errors import Conflict, NotFound, Unavailable
+
+
+class HoldConflict(Conflict):
+    """The same id came with another account, amount or charge; what was done first stands."""
+
+    code = "hold_conflict"
+
+
+class HoldEnded(Conflict):
+    """The hold was settled, released or has expired: nothing may be sent or charged on its word any more."""
+
+    code = "hold_ended"
+
+
+class HoldNotFound(NotFound):
+    """This account has no hold of that id."""
+
+    code = "hold_not_found"
+
+
+class OutcomeUnknown(Unavailable):
+    """The database went away with the operation under way, and it may have been done. The same call with the same id
+    does it once or finds it done. A reserve that was done after all is released as soon as the database is back."""
+
+    code = "outcome_unknown"
+
+
+class OpenHold(msgspec.Struct, frozen=True, kw_only=True):
+    """A hold that has not ended."""
+
+    id: UUID
+    account: int
+    amount: int
+    created_at: datetime
+    expires_at: datetime
+    dispatcher: UUID | None
