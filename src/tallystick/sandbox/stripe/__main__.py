@@ -1,0 +1,78 @@
+"""`python -m tallystick.sandbox.stripe`: a Stripe for development, on this machine only, without any money."""
+
+import argparse
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from tallystick.sandbox.stripe.app import Options, open_sandbox
+from tallystick.sandbox.stripe.connection import ResettableProtocol
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    chosen = _parser().parse_args(arguments)
+    if bool(chosen.webhook_url) != bool(chosen.webhook_secret):
+        sys.exit("--webhook-url and --webhook-secret belong together: give both or none.")
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    asyncio.run(_serve(chosen))
+
+
+async def _serve(chosen: argparse.Namespace) -> None:
+    listening = socket.create_server((chosen.host, chosen.port))
+    address = f"http://{chosen.host}:{listening.getsockname()[1]}"
+    options = Options(
+        base_url=(chosen.public_url or address).rstrip("/"),
+        webhook_url=chosen.webhook_url,
+        webhook_secret=chosen.webhook_secret,
+        webhook_events=chosen.webhook_event or ["*"],
+        secret_keys=chosen.secret_key,
+        debit_delay_s=None if chosen.debit_delay_s < 0 else chosen.debit_delay_s,
+        state=chosen.state,
+        seed=chosen.seed,
+    )
+    async with open_sandbox(options) as app:
+        config = uvicorn.Config(app, http=ResettableProtocol, log_level="warning", lifespan="off")
+        server = _Announcing(config, address)
+        await server.serve(sockets=[listening])
+
+
+class _Announcing(uvicorn.Server):
+    """Prints its address, alone on one line, once it answers: who started it waits for that line."""
+
+    def __init__(self, config: uvicorn.Config, address: str) -> None:
+        super().__init__(config)
+        self._address = address
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(self._address, flush=True)  # noqa: T201 - this line is the interface
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tallystick.sandbox.stripe", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
+    parser.add_argument("--public-url", default="", help="how a browser reaches it, when not by host and port")
+    parser.add_argument("--webhook-url", default="", help="where events are sent")
+    parser.add_argument("--webhook-secret", default="", help="whsec_..., signs them")
+    parser.add_argument("--webhook-event", action="append", help="only this type; repeat for more (default: all)")
+    parser.add_argument(
+        "--secret-key", action="append", default=[], help="accept only this key (default: any sk_test_)"
+    )
+    parser.add_argument("--debit-delay-s", type=float, default=3.0, help="until a bank debit settles; -1: never")
+    parser.add_argument("--state", type=Path, help="keep everything in this file")
+    parser.add_argument("--seed", type=int, help="the same ids in the same order every time")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

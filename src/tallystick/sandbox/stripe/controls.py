@@ -1,0 +1,241 @@
+"""`/_sandbox/*`: what Stripe has no API for. Pay, decline, settle, break and repeat things, and see what was sent."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Literal, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tallystick.sandbox.stripe import checkout_payment, checkout_session, instrument, payment
+from tallystick.sandbox.stripe.courier import Courier, Delivery, Disguise, Order, Rules
+from tallystick.sandbox.stripe.fault import Fault, Faults, Kind
+from tallystick.sandbox.stripe.refusal import Refusal
+from tallystick.sandbox.stripe.world import API_VERSION, Object, World
+
+
+class Pay(msgspec.Struct, forbid_unknown_fields=True):
+    number: str = "4242424242424242"
+    email: str | None = None
+
+
+class Decline(msgspec.Struct, forbid_unknown_fields=True):
+    number: str = "4000000000000002"
+    email: str | None = None
+
+
+class Settle(msgspec.Struct, forbid_unknown_fields=True):
+    succeeded: bool = True
+
+
+class Authenticate(msgspec.Struct, forbid_unknown_fields=True):
+    passed: bool = True
+
+
+class Clock(msgspec.Struct, forbid_unknown_fields=True):
+    advance_s: int
+
+
+class PlanFault(msgspec.Struct, forbid_unknown_fields=True):
+    kind: Kind
+    times: int = 1
+    method: Literal["", "GET", "POST", "DELETE"] = ""
+    path: str = "/v1/"
+    seconds: float = 30.0
+
+
+class SetRules(msgspec.Struct, forbid_unknown_fields=True):
+    copies: int = 1
+    delay_s: float = 0.0
+    drop_next: int = 0
+    hold: bool = False
+
+
+class Release(msgspec.Struct, forbid_unknown_fields=True):
+    order: Order = "created"
+    copies: int = 1
+
+
+class Wait(msgspec.Struct, forbid_unknown_fields=True):
+    timeout_s: float = 10.0
+
+
+class Resend(msgspec.Struct, forbid_unknown_fields=True):
+    copies: int = 1
+    secret: str | None = None
+    age_s: int = 0
+    tampered: bool = False
+
+
+class Forge(msgspec.Struct, forbid_unknown_fields=True):
+    """An event the API never had. Without a `secret` it is signed with the true one: then only its content lies."""
+
+    type: str
+    object: dict[str, object]
+    id: str | None = None
+    livemode: bool = False
+    copies: int = 1
+    secret: str | None = None
+    age_s: int = 0
+    tampered: bool = False
+
+
+Body = TypeVar("Body")
+
+
+class Controls:
+    def __init__(self, world: World, courier: Courier, faults: Faults) -> None:
+        self._world = world
+        self._courier = courier
+        self._faults = faults
+
+    def routes(self) -> list[Route]:
+        post: dict[str, Callable[[Request, bytes], object]] = {
+            "/_sandbox/checkout/{id}/pay": self._pay,
+            "/_sandbox/checkout/{id}/decline": self._decline,
+            "/_sandbox/checkout/{id}/authenticate": self._authenticate,
+            "/_sandbox/checkout/{id}/settle": self._settle,
+            "/_sandbox/checkout/{id}/expire": self._expire,
+            "/_sandbox/clock": self._clock,
+            "/_sandbox/faults": self._plan_fault,
+            "/_sandbox/webhooks/rules": self._set_rules,
+            "/_sandbox/webhooks/release": self._release,
+            "/_sandbox/webhooks/forge": self._forge,
+            "/_sandbox/events/{id}/resend": self._resend,
+        }
+        return [
+            *(Route(path, _answering(control), methods=["POST"]) for path, control in post.items()),
+            Route("/_sandbox/webhooks/wait", self._wait, methods=["POST"]),
+            Route("/_sandbox/webhooks/deliveries", self._deliveries),
+            Route("/_sandbox/faults", self._clear_faults, methods=["DELETE"]),
+        ]
+
+    def _pay(self, request: Request, body: bytes) -> object:
+        return self._try_to_pay(request, _read(body, Pay))
+
+    def _decline(self, request: Request, body: bytes) -> object:
+        return self._try_to_pay(request, _read(body, Decline))
+
+    def _try_to_pay(self, request: Request, asked: Pay | Decline) -> object:
+        used = instrument.by_number(asked.number)
+        if used is None:
+            raise Refusal(400, f"{asked.number} is no test number.", param="number")
+        session = self._session(request)
+        intent = checkout_payment.pay(self._world, session, used, email=asked.email)
+        return {"session": session, "payment_intent": intent}
+
+    def _authenticate(self, request: Request, body: bytes) -> object:
+        session, intent = self._attempted(request)
+        payment.authenticate(self._world, intent, passed=_read(body, Authenticate).passed)
+        return {"session": session, "payment_intent": intent}
+
+    def _settle(self, request: Request, body: bytes) -> object:
+        session, intent = self._attempted(request)
+        payment.settle_debit(self._world, intent, succeeded=_read(body, Settle).succeeded)
+        return {"session": session, "payment_intent": intent}
+
+    def _expire(self, request: Request, _: bytes) -> object:
+        session = self._session(request)
+        checkout_session.close(self._world, session)
+        return {"session": session}
+
+    def _clock(self, _: Request, body: bytes) -> object:
+        self._world.advanced_s += _read(body, Clock).advance_s
+        checkout_payment.close_due(self._world)
+        checkout_payment.settle_due(self._world)
+        return {"now": self._world.now()}
+
+    def _plan_fault(self, _: Request, body: bytes) -> object:
+        self._faults.planned.append(Fault(**msgspec.structs.asdict(_read(body, PlanFault))))
+        return {"planned": [asdict(fault) for fault in self._faults.planned]}
+
+    async def _clear_faults(self, _: Request) -> Response:
+        self._faults.planned.clear()
+        return JSONResponse({"planned": []})
+
+    def _set_rules(self, _: Request, body: bytes) -> object:
+        self._courier.rules = Rules(**msgspec.structs.asdict(_read(body, SetRules)))
+        return asdict(self._courier.rules)
+
+    def _release(self, _: Request, body: bytes) -> object:
+        asked = _read(body, Release)
+        return {"released": _shown(self._courier.release(asked.order, asked.copies))}
+
+    def _resend(self, request: Request, body: bytes) -> object:
+        asked = _read(body, Resend)
+        event = self._world.get("event", request.path_params["id"])
+        sent = self._courier.resend(event, asked.copies, Disguise(asked.secret, asked.age_s, asked.tampered))
+        return {"deliveries": _shown(sent)}
+
+    def _forge(self, _: Request, body: bytes) -> object:
+        asked = _read(body, Forge)
+        event = {
+            "id": asked.id or self._world.identifiers.new("evt_"),
+            "object": "event",
+            "account": None,
+            "api_version": API_VERSION,
+            "context": None,
+            "created": self._world.now(),
+            "data": {"object": asked.object},
+            "livemode": asked.livemode,
+            "pending_webhooks": 1,
+            "request": {"id": None, "idempotency_key": None},
+            "type": asked.type,
+        }
+        sent = self._courier.resend(event, asked.copies, Disguise(asked.secret, asked.age_s, asked.tampered))
+        return {"event": event, "deliveries": _shown(sent)}
+
+    async def _wait(self, request: Request) -> Response:
+        try:
+            asked = _read(await request.body(), Wait)
+        except Refusal as refused:
+            return _refused(refused)
+        done = await self._courier.wait(asked.timeout_s)
+        return JSONResponse({"done": done, "deliveries": _shown(list(self._courier.deliveries.values()))})
+
+    async def _deliveries(self, request: Request) -> Response:
+        event, kind = request.query_params.get("event"), request.query_params.get("type")
+        wanted = [
+            delivery
+            for delivery in self._courier.deliveries.values()
+            if event in {None, delivery.event} and kind in {None, delivery.type}
+        ]
+        return JSONResponse({"deliveries": _shown(wanted)})
+
+    def _session(self, request: Request) -> Object:
+        return self._world.get("checkout.session", request.path_params["id"])
+
+    def _attempted(self, request: Request) -> tuple[Object, Object]:
+        session = self._session(request)
+        if session["payment_intent"] is None:
+            raise Refusal(400, "Nobody has tried to pay this Checkout Session yet.")
+        return session, self._world.get("payment_intent", session["payment_intent"])
+
+
+def _answering(control: Callable[[Request, bytes], object]) -> Callable[[Request], object]:
+    async def answer(request: Request) -> Response:
+        body = await request.body()
+        try:
+            return JSONResponse(control(request, body))
+        except Refusal as refused:
+            return _refused(refused)
+
+    return answer
+
+
+def _read(body: bytes, kind: type[Body]) -> Body:
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.MsgspecError as error:
+        raise Refusal(400, str(error)) from error
+
+
+def _refused(refused: Refusal) -> Response:
+    return JSONResponse(refused.body("req_sandbox"), refused.status)
+
+
+def _shown(deliveries: list[Delivery]) -> list[Object]:
+    return [{**asdict(delivery), "body": json.loads(delivery.body)} for delivery in deliveries]
