@@ -6,7 +6,7 @@ import sys
 from typing import Final
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 # What a secret of ours or of a provider looks like. No code logs one on purpose; this is the net below it.
 _SECRET: Final = re.compile(r"\b(tsk|tss|sk|rk|whsec|pk)[-_][A-Za-z0-9_\-]{8,}|postgres(ql)?://[^@\s]+@")
@@ -14,7 +14,7 @@ _SECRET: Final = re.compile(r"\b(tsk|tss|sk|rk|whsec|pk)[-_][A-Za-z0-9_\-]{8,}|p
 
 def configure(level: str, layout: str) -> None:
     """Send structlog and the standard library's logging through one chain; call once per process, first thing."""
-    shared = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -116,10 +116,13 @@ class Worker:
 
 
 async def _all_ready(workers: list[Worker], keepers: list[asyncio.Task[None]]) -> None:
-    waiting = asyncio.gather(*(worker.ready.wait() for worker in workers))
+    async def every_one() -> None:
+        for worker in workers:
+            await worker.ready.wait()
+
+    waiting = asyncio.create_task(every_one())
     await asyncio.wait([waiting, *keepers], return_when=asyncio.FIRST_COMPLETED)
-    if not waiting.done():
-        waiting.cancel()
+    waiting.cancel()
 
 
 async def _first_of(stop: asyncio.Event, keepers: list[asyncio.Task[None]]) -> None:

@@ -13,8 +13,12 @@ from tallystick.app.credentials import OPERATOR, sealer
 from tallystick.base.errors import InvalidInput
 from tallystick.catalog.difference import Difference
 from tallystick.catalog.import_prices import Import, import_prices
+from tallystick.catalog.list_prices import PriceLine, list_prices
+from tallystick.catalog.margin import Margin
+from tallystick.catalog.price import KINDS, Kind
 from tallystick.catalog.publish import apply as publish_file
-from tallystick.catalog.set_price import Listing, list_prices, set_price
+from tallystick.catalog.rates import show_rate
+from tallystick.catalog.set_price import set_price
 from tallystick.cli.output import AsJson, console, now, show, table, with_books
 from tallystick.settings import Settings
 
@@ -72,17 +76,16 @@ def import_costs(
 def list_all(as_json: AsJson = False) -> None:
     """List cost, price and margin of every model that has a cost, sold or not."""
 
-    async def work(pool: asyncpg.Pool, _settings: Settings) -> list[Listing]:
+    async def work(pool: asyncpg.Pool, _settings: Settings) -> list[PriceLine]:
         async with pool.acquire() as connection:
-            return [*await list_prices(connection, now())]
+            return await list_prices(connection, now())
 
     found = with_books(work)
     show(
-        [line.as_dict() for line in found],
+        [_listed(line) for line in found],
         as_json,
         lambda: table(
-            ["Model", "Kind", ">Cost", ">Price", ">Margin", "Unit"],
-            [cells for line in found for cells in line.rows()],
+            ["Model", "Sold", "For", ">Cost", ">Price", ">Margin"], [row for line in found for row in _price_rows(line)]
         ),
     )
 
@@ -101,7 +104,7 @@ def set_one(
     as_json: AsJson = False,
 ) -> None:
     """Set the price of a model from now on: a markup on its cost, or rates of its own."""
-    rates = {
+    rates: dict[Kind, str | None] = {
         "input": input_price,
         "output": output_price,
         "cached_input": cached_input,
@@ -142,6 +145,50 @@ def set_credential(
 
     with_books(work)
     show({"name": name}, as_json, lambda: console.print(f"Sealed as {name}."))
+
+
+def _price_rows(line: PriceLine) -> list[tuple[str, ...]]:
+    cells: list[tuple[str, str, str, str]]
+    first = (f"{line.provider}/{line.model}", "yes" if line.is_sold else "no")
+    if not line.margins:
+        costs = [(kind, getattr(line.cost, kind)) for kind in KINDS if getattr(line.cost, kind)]
+        cells = [(kind, show_rate(cost, kind), "", "") for kind, cost in costs]
+    else:
+        cells = [(_what(m), show_rate(m.cost, m.kind), _price(m), _share(m)) for m in line.margins]
+    return [(*(first if number == 0 else ("", "")), *cell) for number, cell in enumerate(cells)]
+
+
+def _listed(line: PriceLine) -> dict[str, object]:
+    return {
+        "provider": line.provider,
+        "model": line.model,
+        "sold": line.is_sold,
+        "cost_id": line.cost_id,
+        "price_id": line.price_id,
+        "kinds": [
+            {
+                "kind": m.kind,
+                "above_input_tokens": m.above_input_tokens,
+                "cost": show_rate(m.cost, m.kind),
+                "price": _price(m),
+                "margin": _share(m),
+            }
+            for m in line.margins
+        ],
+    }
+
+
+def _what(margin: Margin) -> str:
+    return f"{margin.kind} above {margin.above_input_tokens} tokens" if margin.above_input_tokens else margin.kind
+
+
+def _price(margin: Margin) -> str:
+    # For reading only, rounded up as a charge would be; the exact fraction decides.
+    return show_rate(-(-margin.price.numerator // margin.price.denominator), margin.kind)
+
+
+def _share(margin: Margin) -> str:
+    return "" if margin.share is None else f"{margin.share * 100:.1f}%"
 
 
 def _show_difference(found: Difference, dry_run: bool, as_json: bool, **more: object) -> None:

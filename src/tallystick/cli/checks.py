@@ -82,7 +82,9 @@ def _total(result: Verification, sign: int) -> str:
 def doctor(as_json: AsJson = False) -> None:
     """Examine this installation: interpreter, settings, database, Stripe, providers, prices. Exits 1 on a fault."""
     try:
-        findings = asyncio.run(examine(lambda: load(os.environ), python=sys.version_info, which=shutil.which))
+        findings = asyncio.run(
+            examine(lambda: load(os.environ), python=tuple(sys.version_info[:3]), which=shutil.which)
+        )
     except Misconfigured as error:
         findings = [Finding("settings", "fault", error.message)]
     marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "fault": "[red]FAULT[/red]"}

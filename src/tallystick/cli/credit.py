@@ -15,6 +15,7 @@ from tallystick.cli.accounts import Org
 from tallystick.cli.output import AsJson, console, fields, show, table, with_books
 from tallystick.ledger import read
 from tallystick.ledger.account import Balance
+from tallystick.ledger.trace import TracedTransfer, transfers_of
 from tallystick.payments.grant import grant as post_grant
 from tallystick.settings import Settings
 
@@ -115,9 +116,9 @@ def transfers(
     except ValueError:
         raise InvalidInput("operation", "must be the UUID of a request or another operation") from None
 
-    async def work(pool: asyncpg.Pool, _settings: Settings) -> list[read.PostedTransfer]:
+    async def work(pool: asyncpg.Pool, _settings: Settings) -> list[TracedTransfer]:
         async with pool.acquire() as connection:
-            return [*await read.transfers(connection, wanted)]
+            return [*await transfers_of(connection, wanted)]
 
     found = with_books(work)
     show(

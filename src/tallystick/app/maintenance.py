@@ -1,0 +1,87 @@
+"""The upkeep of the books, in the supervisor: every job may run at any time, twice, on several hosts at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final, Self
+
+import asyncpg
+import structlog
+
+from tallystick.base.database import open_pool
+from tallystick.base.errors import TallystickError
+from tallystick.ledger.lot import expire_due
+from tallystick.ledger.partitions import ensure_partitions
+from tallystick.ledger.seal import seal
+from tallystick.payments.inbox import Inbox
+from tallystick.reservations.sweep import Sweep
+from tallystick.settings import Settings
+
+log = structlog.get_logger()
+
+# The database is away, or slow, or refuses for now: the next round tries again.
+_PASSING: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, TallystickError)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    name: str
+    every_s: float
+    work: Callable[[], Awaitable[object]]
+
+
+class Maintenance:
+    """`async with Maintenance(settings, dsn):` runs the jobs meanwhile."""
+
+    def __init__(self, settings: Settings, dsn: str) -> None:
+        self._settings = settings
+        self._dsn = dsn
+        self._stack = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        pool = await self._stack.enter_async_context(
+            await open_pool(self._dsn, size_max=4, application="tallystick-upkeep")
+        )
+        self._tasks = [asyncio.create_task(_repeat(job), name=f"upkeep-{job.name}") for job in self._jobs(pool)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stack.aclose()
+
+    def _jobs(self, pool: asyncpg.Pool) -> list[Job]:
+        key = self._settings.stripe_api_key
+        inbox = Inbox(
+            pool,
+            secrets=self._settings.listed("stripe_webhook_secret"),
+            livemode=None if key is None else "_live_" in key,
+        )
+
+        async def partitions() -> None:
+            async with pool.acquire() as connection:
+                await ensure_partitions(connection)
+
+        return [
+            Job("sealing", 1.0, lambda: seal(pool)),
+            Job("expired holds", 5.0, Sweep(pool).expire),
+            Job("expired lots", 1.0, lambda: expire_due(pool, datetime.now(UTC))),
+            Job("webhook inbox", 5.0, inbox.process_open),
+            Job("partitions", 3600.0, partitions),
+        ]
+
+
+async def _repeat(job: Job) -> None:
+    while True:
+        try:
+            await job.work()
+        except _PASSING as error:
+            log.warning("upkeep failed, trying again", job=job.name, error=repr(error))
+        await asyncio.sleep(job.every_s)
