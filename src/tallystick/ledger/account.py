@@ -57,3 +57,8 @@ async def open_account(connection: asyncpg.Connection, *, floor: int = 0, overdr
     can only be used by settlements above their hold, never by a reserve."""
     account: int = await queries.open_account(connection, floor=floor, overdraft=overdraft)
     return account
+
+
+async def lock_all_lanes(connection: asyncpg.Connection) -> None:
+    """Let nobody post until the caller's transaction ends, which must be at once."""
+    await queries.lock_all_lanes(connection)

@@ -1,7 +1,7 @@
 """Post an operation's transfers once: the one door for purchases, grants, reversals and adjustments."""
 
 from collections.abc import Sequence
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -39,11 +39,13 @@ async def post(
         raise RuntimeError("post() needs the caller's transaction: what is posted commits with what it is for")
     if not transfers:
         raise ValueError("an operation needs a transfer")
+    moves = " ".join(f"{transfer.debit}>{transfer.credit}:{transfer.amount}" for transfer in transfers)
     answer = await queries.ledger_post(
         connection,
         operation=operation,
         kind=kind,
-        fingerprint=fingerprint,
+        # Other transfers are other content, whether or not the caller's fingerprint tells them apart.
+        fingerprint=f"{fingerprint} [{moves}]",
         reverses=reverses,
         debits=[transfer.debit for transfer in transfers],
         credits=[transfer.credit for transfer in transfers],
@@ -62,8 +64,3 @@ async def post(
             raise InsufficientCreditsError(answer["available"], answer["required"])
         case outcome:
             raise AssertionError(f"ledger_post answered {outcome}")
-
-
-def reversal_of(original: UUID) -> UUID:
-    """The id of the one reversal that an operation or a hold can have."""
-    return uuid5(original, "reversal")
