@@ -1,0 +1,39 @@
+"""One paid call while it runs: who asks what, and how it can be cut short."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from tallystick.accounts.authenticate import Caller
+from tallystick.gateway.chat_request import ChatRequest
+from tallystick.gateway.client import Client
+from tallystick.gateway.delivery import Delivery
+
+
+@dataclass(slots=True)
+class Call:
+    # The request id: also the hold's, the usage record's and the receipt's.
+    id: UUID
+    caller: Caller
+    request: ChatRequest
+    client: Client
+    at: datetime
+    started: float
+    delivery: Delivery = field(default_factory=Delivery)
+    limit: asyncio.Timeout | None = None
+
+    def elapsed_ms(self) -> int:
+        return int((time.monotonic() - self.started) * 1000)
+
+    def cut_in(self, seconds: float) -> None:
+        """Give the provider this much more time; nothing where it has already answered."""
+        if self.limit is not None and not self.limit.expired():
+            self.limit.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    def stop(self) -> None:
+        """End it now with what was delivered: this server is going down."""
+        if self.limit is not None:
+            self.delivery.stopped = True
+            self.cut_in(0)

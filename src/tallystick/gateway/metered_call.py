@@ -1,0 +1,202 @@
+"""THE FLOW of a paid call: route, estimate, reserve, call, meter, price, settle - or release. (server.py authorises.)
+
+It runs in a task of its own: a client that leaves ends nothing but its own answer. From the line in the journal on,
+the hold ends exactly once: here, by the replay of the journal, or by the recovery after this process's death.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from tallystick.base.errors import InsufficientCreditsError, InvalidInput, Unavailable, UpstreamFailed
+from tallystick.base.money import AMOUNT_MAX_NANO
+from tallystick.catalog.book import Candidate
+from tallystick.gateway import answer, meter
+from tallystick.gateway.call import Call
+from tallystick.gateway.estimate import Estimate, bounds, clamp, estimate
+from tallystick.gateway.outcome import Outcome
+from tallystick.gateway.parts import Parts
+from tallystick.gateway.providers import openai_chat
+from tallystick.gateway.record import usage_record
+from tallystick.gateway.stream import StreamReader
+from tallystick.gateway.upstream import Reply
+from tallystick.gateway.upstream_error import failed, refusal_of_answer
+from tallystick.gateway.whole import read_whole
+from tallystick.gateway.wire import Refusal
+from tallystick.ledger.account import Balance
+from tallystick.reservations.hold import OutcomeUnknown
+from tallystick.reservations.usage_record import UsageRecord
+
+log = structlog.get_logger()
+_OUR_FAULT: Final = Refusal(status=500, code="internal_error", message="This server failed. Nothing was charged.")
+_STOPPED: Final = Refusal(status=503, code="unavailable", message="This server is going down.", retry_after=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the end of a call came to. No balance: the database was away, and the journal has the settlement."""
+
+    record: UsageRecord
+    metered: meter.Metered
+    balance: Balance | None
+
+
+async def metered_call(parts: Parts, call: Call) -> Settled:
+    """Raises what refuses the call before anything has left: an unknown or unpriced model, too few credits, a
+    database or a journal that cannot take it. After that, whatever happens is an outcome, and has its charge."""
+    candidate = parts.book().candidates(call.request.model, call.at)[0]
+    most = estimate(call.request, candidate, call.caller.default_max_tokens, parts.limits)
+    most = await _reserve(parts, call, candidate, most)
+    await _write_down(parts, call, candidate, most)
+    reply = await _call(parts, call, candidate, most)
+    metered = _meter(parts, call, candidate, most)
+    outcome = call.delivery.outcome(client_gone=call.client.gone)
+    record = usage_record(call, candidate, most, metered, outcome, parts.policy, _status(call))
+    balance = await parts.settlements.settle(record)
+    settled = Settled(record, metered, balance)
+    await answer.send(call, settled.record, metered, balance)
+    if reply is not None:
+        await reply.finish()
+    return settled
+
+
+async def _reserve(parts: Parts, call: Call, candidate: Candidate, most: Estimate) -> Estimate:
+    """What is held in the end: less output than was asked for, where that is what the balance allows."""
+    if most.amount * parts.limits.usage_factor_max > AMOUNT_MAX_NANO:
+        raise InvalidInput(call.request.limit_name or "max_tokens", "asks for more than can be held at this price")
+    try:
+        await _hold(parts, call, most)
+    except InsufficientCreditsError as short:
+        smaller = clamp(call.request, candidate, most, short.balance_nano, parts.limits)
+        if smaller is None:
+            raise
+        await _hold(parts, call, smaller)
+        return smaller
+    return most
+
+
+async def _hold(parts: Parts, call: Call, most: Estimate) -> None:
+    account = call.caller.account
+    try:
+        await parts.lanes.reserve(
+            call.id,
+            account,
+            most.amount,
+            expires_in_s=parts.limits.hold_s,
+            dispatcher=parts.journal.dispatcher,
+        )
+    except OutcomeUnknown:
+        parts.settlements.release_later(call.id, account)
+        raise
+
+
+async def _write_down(parts: Parts, call: Call, candidate: Candidate, most: Estimate) -> None:
+    """On this disk before it leaves: what the call is settled as if this process dies."""
+    at_most = meter.Metered(usage=most.usage, source="estimated")
+    record = usage_record(call, candidate, most, at_most, Outcome.RECOVERED, parts.policy, 0)
+    try:
+        parts.journal.dispatched(call.id, record)
+    except Unavailable:
+        parts.settlements.release_later(call.id, call.caller.account)
+        raise
+
+
+async def _call(parts: Parts, call: Call, candidate: Candidate, most: Estimate) -> Reply | None:
+    """Everything between the hold and its end. Whatever goes wrong is told by the delivery, never raised."""
+    delivery, client, reply = call.delivery, call.client, None
+    try:
+        async with asyncio.timeout(None) as call.limit:
+            body = openai_chat.request_body(call.request, candidate.model, most.output_limit)
+            reply = await parts.upstream.post(candidate.base_url, openai_chat.PATH, body, candidate.credential)
+            delivery.first_byte_ms = call.elapsed_ms()
+            await _read(parts, call, candidate, most, reply)
+    except UpstreamFailed as failure:
+        delivery.refusal = failed(failure, candidate.provider)
+    except TimeoutError:
+        # The limit was set by a stop of this server, or by the end of the drain for a client that left.
+        delivery.refusal = _STOPPED if delivery.stopped else None
+    except Exception:
+        # A fault of ours, whatever it is, must not leave a hold open nor charge anybody.
+        log.exception("call_failed_here", request_id=str(call.id))
+        delivery.our_fault, delivery.refusal = True, _OUR_FAULT
+    finally:
+        call.limit = None
+        client.on_leave(None)
+    if reply is not None and (delivery.refusal is not None or not delivery.finished):
+        reply.close()
+        return None
+    return reply
+
+
+async def _read(parts: Parts, call: Call, candidate: Candidate, most: Estimate, reply: Reply) -> None:
+    delivery, limits = call.delivery, parts.limits
+    if reply.status != 200:
+        body = await reply.whole(limits.answer_bytes_max)
+        delivery.refusal, delivery.refused = refusal_of_answer(
+            reply.status,
+            body,
+            reply.header("retry-after"),
+            provider=candidate.provider,
+            credential=candidate.credential,
+        )
+    elif not call.request.stream:
+        read_whole(await reply.whole(limits.answer_bytes_max), delivery, candidate.credential)
+    elif reply.content_type != "text/event-stream":
+        raise UpstreamFailed("The provider answered a call for a stream with something else.")
+    else:
+        await _relay(parts, call, candidate, most, reply)
+
+
+async def _relay(parts: Parts, call: Call, candidate: Candidate, most: Estimate, reply: Reply) -> None:
+    """Pass the stream on as it comes. When the client has left, only the usage at its end is still wanted."""
+    client, limits, delivery = call.client, parts.limits, call.delivery
+    reader = StreamReader(delivery, call.request.choices, limits.event_bytes_max, candidate.credential)
+    client.on_leave(lambda: call.cut_in(limits.drain_s))
+    if client.gone:
+        call.cut_in(limits.drain_s)
+    clock = asyncio.get_running_loop().time
+    noted_at, noted_bytes, drained = clock(), 0, 0
+    while not reader.done and reader.failure is None:
+        block = await reply.block()
+        passed = reader.feed(block) if block else reader.end()
+        if passed and not client.gone:
+            if not client.status:
+                await client.begin(answer.head(call, candidate.provider, candidate.model))
+            await client.write(passed)
+        if not block:
+            break
+        if client.gone and (drained := drained + len(block)) > limits.drain_bytes_max:
+            return
+        content = delivery.delivered.content_bytes
+        if content - noted_bytes > limits.progress_bytes or clock() - noted_at > limits.progress_s:
+            noted_at, noted_bytes = clock(), content
+            _note_progress(parts, call, candidate, most)
+    reader.end()
+    if reader.failure is not None:
+        raise reader.failure
+
+
+def _note_progress(parts: Parts, call: Call, candidate: Candidate, most: Estimate) -> None:
+    so_far = meter.estimated(call.delivery.delivered, bounds(call.request, candidate, most, parts.limits))
+    record = usage_record(call, candidate, most, so_far, Outcome.RECOVERED, parts.policy, 200)
+    try:
+        parts.journal.progress(call.id, record)
+    except Unavailable as error:
+        # The call goes on: after a crash it would be settled at an earlier note of it.
+        log.warning("progress_not_noted", request_id=str(call.id), error=error.message)
+
+
+def _meter(parts: Parts, call: Call, candidate: Candidate, most: Estimate) -> meter.Metered:
+    delivery = call.delivery
+    if delivery.reported is None and (delivery.refusal is not None and not delivery.delivered.content_events):
+        return meter.NOTHING
+    return meter.meter(delivery.reported, delivery.delivered, bounds(call.request, candidate, most, parts.limits))
+
+
+def _status(call: Call) -> int:
+    """What the client was told, or is about to be."""
+    if call.client.status or call.client.gone:
+        return call.client.status
+    return 200 if call.delivery.refusal is None else call.delivery.refusal.status

@@ -1,0 +1,24 @@
+"""What a paid call works with, wired together once per process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tallystick.catalog.book import Book
+from tallystick.gateway.journal import Journal
+from tallystick.gateway.limits import Limits
+from tallystick.gateway.outcome import Policy
+from tallystick.gateway.settle import Settlements
+from tallystick.gateway.upstream import Upstream
+from tallystick.reservations.lanes import Lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    # The catalog as it is at this moment.
+    book: Callable[[], Book]
+    lanes: Lanes
+    upstream: Upstream
+    journal: Journal
+    settlements: Settlements
+    limits: Limits
+    policy: Policy

@@ -1,0 +1,50 @@
+"""What is written down about a call, and what it is charged: usage times price, where the policy says so (pure)."""
+
+from tallystick.catalog.book import Candidate
+from tallystick.gateway.call import Call
+from tallystick.gateway.estimate import Estimate
+from tallystick.gateway.meter import Metered
+from tallystick.gateway.outcome import Basis, Outcome, Policy
+from tallystick.reservations.usage_record import UsageRecord
+
+ENDPOINT = "chat.completions"
+
+
+def usage_record(
+    call: Call, candidate: Candidate, most: Estimate, metered: Metered, outcome: Outcome, policy: Policy, status: int
+) -> UsageRecord:
+    """The row that ends the hold. Its charge can be recomputed from its own fields and the versions it names."""
+    usage = metered.usage
+    told = metered.source != "none"
+    charged = told and policy[outcome].basis is Basis.USAGE
+    return UsageRecord(
+        id=call.id,
+        account=call.caller.account,
+        api_key=call.caller.key,
+        endpoint=ENDPOINT,
+        alias=call.request.model,
+        provider=candidate.provider,
+        model=candidate.model,
+        stream=call.request.stream,
+        input_tokens=usage.input_tokens,
+        cached_tokens=usage.cached_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        input_audio_tokens=usage.input_audio_tokens,
+        output_audio_tokens=usage.output_audio_tokens,
+        images=usage.images,
+        usage_source=metered.source,
+        cost_id=candidate.cost_id,
+        price_id=candidate.price_id,
+        cost=candidate.cost(usage) if told else 0,
+        charge=candidate.charge(usage) if charged else 0,
+        reserved=most.amount,
+        outcome=outcome.value,
+        rule="+".join((outcome.value, *metered.flags)),
+        status=status,
+        upstream_id=call.delivery.upstream_id,
+        attempts=1,
+        latency_ms=call.elapsed_ms(),
+        first_byte_ms=call.delivery.first_byte_ms,
+    )

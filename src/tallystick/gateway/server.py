@@ -1,0 +1,183 @@
+"""The gateway as an ASGI application: everything below /v1. Plain ASGI: a framework would cost more than the call."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from tallystick.accounts.authenticate import Caller, KeyRing
+from tallystick.base.errors import NotFound, TallystickError, Unavailable
+from tallystick.base.ids import new_id
+from tallystick.catalog.book import Book
+from tallystick.gateway import chat_request, observe
+from tallystick.gateway.authorise import authorise
+from tallystick.gateway.body import ClientLeft, read_body
+from tallystick.gateway.call import Call
+from tallystick.gateway.client import Client, Receive, Send
+from tallystick.gateway.journal import Journal
+from tallystick.gateway.limits import Limits
+from tallystick.gateway.metered_call import metered_call
+from tallystick.gateway.outcome import DEFAULT, Policy
+from tallystick.gateway.parts import Parts
+from tallystick.gateway.recover import Recovery
+from tallystick.gateway.routes import Answer, answer_read
+from tallystick.gateway.settle import Settlements
+from tallystick.gateway.upstream import Upstream
+from tallystick.gateway.wire import JSON, Refusal, refusal
+from tallystick.reservations.lanes import Lanes
+
+log = structlog.get_logger()
+_CHAT: Final = "/v1/chat/completions"
+_WRONG_METHOD: Final = Refusal(status=405, code="method_not_allowed", message="This path takes another method.")
+_OUR_FAULT: Final = Refusal(status=500, code="internal_error", message="This server failed. Nothing was charged.")
+
+
+class GatewayApp:
+    """Start it after the pool, the lanes and the key ring, and shut it down before them."""
+
+    def __init__(
+        self,
+        *,
+        pool: asyncpg.Pool,
+        lanes: Lanes,
+        keyring: KeyRing,
+        book: Callable[[], Book],
+        upstream: Upstream,
+        journal: Journal,
+        limits: Limits,
+        policy: Policy = DEFAULT,
+    ) -> None:
+        settlements = Settlements(lanes, journal, wait_s=limits.settle_s)
+        self._parts = Parts(
+            book=book,
+            lanes=lanes,
+            upstream=upstream,
+            journal=journal,
+            settlements=settlements,
+            limits=limits,
+            policy=policy,
+        )
+        self._pool = pool
+        self._keyring = keyring
+        self._recovery = Recovery(pool, lanes, journal.folder)
+        self._calls: dict[asyncio.Task[None], Call] = {}
+        self._closing = False
+        self._ways_out = (
+            f"Buy credits at {limits.purchase_url} or with POST /api/credits/purchase.",
+            f"Bring your own provider key at {limits.own_key_url}.",
+        )
+
+    async def start(self) -> None:
+        """Ends what dead processes left open, first of all."""
+        self._parts.journal.start()
+        await self._parts.upstream.start()
+        self._parts.settlements.start()
+        await self._recovery.start()
+
+    async def shutdown(self) -> None:
+        """Take nothing new; let what runs finish, cut what does not; leave nothing unsettled that can be settled."""
+        self._closing = True
+        await self._finish_calls(self._parts.limits.shutdown_s)
+        for call in self._calls.values():
+            call.stop()
+        await self._finish_calls(self._parts.limits.settle_s + 2)
+        await self._recovery.stop()
+        clean = await self._parts.settlements.stop()
+        await self._parts.upstream.stop()
+        self._parts.journal.stop(clean=clean and not self._calls)
+
+    async def unready(self) -> str | None:
+        """Why paid calls cannot be taken now; None where they can."""
+        if self._closing:
+            return "This server is going down."
+        if behind := self._parts.settlements.behind:
+            return f"{behind} ended calls are not in the ledger yet."
+        return None
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        request_id = new_id()
+        client = Client(send, self._parts.limits.client_write_s)
+        try:
+            if scope["path"] == _CHAT and scope["method"] == "POST":
+                await self._chat(request_id, scope, receive, client)
+                return
+            found = await self._read(scope)
+        except ClientLeft:
+            return
+        except TallystickError as error:
+            found = refusal(error, self._ways_out)
+        except Exception:
+            # The last boundary before the web server: one answer in our dialect, the cause in the log.
+            log.exception("request_failed_here", request_id=str(request_id))
+            found = _OUR_FAULT
+        await self._answer(client, request_id, found)
+
+    async def _chat(self, request_id: UUID, scope: Any, receive: Receive, client: Client) -> None:
+        """Until the call is ready to run by itself; then only to notice when the client leaves."""
+        started, limits = time.monotonic(), self._parts.limits
+        caller = await self._admit(scope)
+        body = await read_body(receive, scope["headers"], bytes_max=limits.body_bytes_max, seconds_max=limits.body_s)
+        request = chat_request.parse(body, limits.choices_max)
+        call = Call(request_id, caller, request, client, datetime.now(UTC), started)
+        task = asyncio.create_task(self._run(call))
+        self._calls[task] = call
+        task.add_done_callback(self._calls.pop)
+        try:
+            # Servers say "disconnect" as well when the response has been sent: then there is nothing left to leave.
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            client.left()
+
+    async def _run(self, call: Call) -> None:
+        """A call in its own task: it outlives its client, and tells what refused it."""
+        try:
+            settled = await metered_call(self._parts, call)
+        except TallystickError as error:
+            told = refusal(error, self._ways_out)
+        except Exception:
+            # See __call__. A hold that may be open by now is in the journal.
+            log.exception("request_failed_here", request_id=str(call.id))
+            told = _OUR_FAULT
+        else:
+            observe.settled(call, settled.record)
+            return
+        observe.refused(call.id, told, call.caller.key)
+        await self._answer(call.client, call.id, told)
+
+    async def _admit(self, scope: Any) -> Caller:
+        caller = await authorise(self._keyring, scope["headers"])
+        if self._closing:
+            raise Unavailable("This server is going down.")
+        if self._parts.settlements.behind:
+            raise Unavailable("The ledger cannot be reached; nothing is sent that it could not hold credits for.", 2)
+        return caller
+
+    async def _read(self, scope: Any) -> Answer | Refusal:
+        """Everything that costs nothing."""
+        path: str = scope["path"]
+        if path == _CHAT:
+            return _WRONG_METHOD
+        caller = await authorise(self._keyring, scope["headers"])
+        if scope["method"] not in {"GET", "HEAD"}:
+            return _WRONG_METHOD
+        try:
+            return await answer_read(path, caller, self._parts, self._pool)
+        except NotFound as error:
+            return refusal(error)
+
+    async def _answer(self, client: Client, request_id: UUID, found: Answer | Refusal) -> None:
+        name = (b"x-request-id", str(request_id).encode())
+        if isinstance(found, Refusal):
+            await client.answer(found.status, [*found.headers(), name], found.body(str(request_id)))
+        else:
+            await client.answer(200, [JSON, name], found)
+
+    async def _finish_calls(self, seconds: float) -> None:
+        if self._calls:
+            await asyncio.wait([*self._calls], timeout=seconds)
