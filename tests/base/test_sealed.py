@@ -5,7 +5,7 @@ from base64 import b64encode
 import pytest
 
 from tallystick.base.errors import Misconfigured
-from tallystick.base.sealed import Sealer, SealBroken
+from tallystick.base.sealed import SealBroken, Sealer
 
 OLD, NEW = bytes(range(32)), bytes(range(100, 132))
 
@@ -30,7 +30,9 @@ def test_another_place_does_not_open_it() -> None:
         sealer.open(key_id, sealed, "org_2/openai")
 
 
-@pytest.mark.parametrize("damage", [lambda s: s[:-1], lambda s: s[:-1] + bytes([s[-1] ^ 1]), lambda _: b"", lambda s: s[:12]])
+@pytest.mark.parametrize(
+    "damage", [lambda s: s[:-1], lambda s: s[:-1] + bytes([s[-1] ^ 1]), lambda _: b"", lambda s: s[:12]]
+)
 def test_an_altered_value_does_not_open(damage) -> None:
     sealer = Sealer({"a": OLD})
     key_id, sealed = sealer.seal(b"sk-secret", "place")

@@ -1,0 +1,102 @@
+"""API keys: what an organization's programs present to the gateway. Shown once, stored as a digest, revoked at once."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from tallystick.accounts import secret_token
+from tallystick.accounts.display_name import check_name
+from tallystick.base.database import load_queries
+from tallystick.base.errors import Conflict, InvalidInput, NotFound
+from tallystick.base.ids import is_text_id, text_id
+
+PREFIX_CHARS: Final = 12
+LIVE_KEYS_MAX: Final = 1000
+# Past these the driver, or Python itself with an offset from UTC, overflows.
+_YEAR_MIN, _YEAR_MAX = 2000, 9000
+
+queries = load_queries(__file__, "api_key.sql")
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it may be shown at any time: `prefix` is how its secret begins."""
+
+    id: str
+    organization: str
+    name: str
+    prefix: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key just made, with its secret: there is no other moment to see it."""
+
+    key: ApiKey
+    secret: str
+
+
+class TooManyKeys(Conflict):
+    """The organization has as many keys as it may have; revoke one that is not used."""
+
+    code = "too_many_keys"
+
+
+async def create(
+    connection: asyncpg.Connection, *, organization: str, name: str, expires_at: datetime | None = None
+) -> NewApiKey:
+    """A new key of the organization; raises NotFound where there is no such organization."""
+    name = check_name(name)
+    if expires_at is not None and not (expires_at.tzinfo and _YEAR_MIN <= expires_at.year <= _YEAR_MAX):
+        raise InvalidInput("expires_at", "must be a time in the future, with its offset from UTC")
+    secret = secret_token.new_token(secret_token.API_KEY)
+    async with connection.transaction():
+        if not is_text_id(organization) or not await queries.lock_organization(connection, id=organization):
+            raise NotFound("There is no such organization.")
+        if await queries.count_live_keys(connection, organization=organization) >= LIVE_KEYS_MAX:
+            raise TooManyKeys(f"An organization can have {LIVE_KEYS_MAX} keys; revoke one that is not used.")
+        row = await queries.insert_key(
+            connection,
+            id=text_id("key"),
+            organization=organization,
+            name=name,
+            prefix=secret[:PREFIX_CHARS],
+            hash=secret_token.digest(secret),
+            expires_at=expires_at,
+        )
+    if row is None:
+        raise InvalidInput("expires_at", "must be in the future")
+    return NewApiKey(key=_key(row), secret=secret)
+
+
+async def revoke(connection: asyncpg.Connection, *, organization: str, key: str) -> None:
+    """No process accepts the key a second after this commits. Raises NotFound for a key of another organization."""
+    known = is_text_id(key) and await queries.revoke_key(connection, id=key, organization=organization)
+    if not known:
+        raise NotFound("There is no such API key.")
+
+
+async def find(connection: asyncpg.Connection, key: str) -> ApiKey:
+    """Any organization's key, for the operator; raises NotFound where there is none of this id."""
+    row = await queries.find_key(connection, id=key) if is_text_id(key) else None
+    if row is None:
+        raise NotFound("There is no such API key.")
+    return _key(row)
+
+
+async def list(  # noqa: A001 - callers read api_key.list(...)
+    connection: asyncpg.Connection, organization: str, *, before: str | None = None, limit: int = 100
+) -> Sequence[ApiKey]:
+    """The organization's keys, revoked ones too, the newest first; with `before`, those older than that key."""
+    if before is not None and not is_text_id(before):
+        raise InvalidInput("before", "must be the id of a key")
+    rows = queries.list_keys(connection, organization=organization, before=before, row_limit=limit)
+    return [_key(row) async for row in rows]
+
+
+def _key(row: asyncpg.Record) -> ApiKey:
+    return msgspec.convert(dict(row), ApiKey)

@@ -1,0 +1,76 @@
+"""Members of an organization, and what each role may do there."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from tallystick.base.database import load_queries
+from tallystick.base.errors import Conflict, Forbidden, NotFound
+
+queries = load_queries(__file__, "member.sql")
+
+
+class Role(StrEnum):
+    OWNER = "owner"
+    ADMIN = "admin"
+    BILLING = "billing"
+    DEVELOPER = "developer"
+    VIEWER = "viewer"
+
+
+class Permission(StrEnum):
+    """Something that not every member may do."""
+
+    BILLING = "billing"
+    KEYS = "keys"
+
+
+_HOLDERS: Final = {
+    Permission.BILLING: frozenset({Role.OWNER, Role.ADMIN, Role.BILLING}),
+    Permission.KEYS: frozenset({Role.OWNER, Role.ADMIN, Role.DEVELOPER}),
+}
+
+
+class Membership(msgspec.Struct, frozen=True, kw_only=True):
+    """One organization of a user."""
+
+    id: str
+    name: str
+    state: str
+    role: Role
+
+
+class AlreadyMember(Conflict):
+    """This user is a member of this organization already."""
+
+    code = "already_member"
+
+
+def require(role: Role, permission: Permission) -> None:
+    """Raises Forbidden, saying which roles would do, when this role may not."""
+    holders = _HOLDERS[permission]
+    if role not in holders:
+        raise Forbidden(
+            f"The role {role} does not have the {permission} permission.",
+            details={"roles": sorted(holders)},
+        )
+
+
+async def add(connection: asyncpg.Connection, *, organization: str, user_id: str, role: Role) -> None:
+    """Make a user a member."""
+    try:
+        await queries.add_member(connection, organization=organization, user_id=user_id, role=role)
+    except asyncpg.UniqueViolationError as error:
+        raise AlreadyMember("This user is a member of the organization already.") from error
+    except asyncpg.ForeignKeyViolationError as error:
+        raise NotFound("There is no such user or organization.") from error
+
+
+async def organizations_of(connection: asyncpg.Connection, user_id: str) -> Sequence[Membership]:
+    """Every organization of a user, the oldest first."""
+    return [
+        msgspec.convert(dict(row), Membership) async for row in queries.organizations_of(connection, user_id=user_id)
+    ]

@@ -1,0 +1,91 @@
+"""Organizations: who pays. Each has one account in the ledger."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+import asyncpg
+import msgspec
+
+from tallystick.accounts.display_name import check_name
+from tallystick.base.database import load_queries
+from tallystick.base.errors import Forbidden, NotFound
+from tallystick.base.ids import is_text_id, text_id
+from tallystick.ledger.account import open_account
+
+queries = load_queries(__file__, "organization.sql")
+
+
+class OrganizationState(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+class Organization(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    account: int
+    state: OrganizationState
+    default_max_tokens: int | None
+    created_at: datetime
+
+
+class OrganizationSuspended(Forbidden):
+    """The operator suspended this organization: its keys are known, and refused."""
+
+    code = "organization_suspended"
+
+
+async def create(connection: asyncpg.Connection, *, name: str) -> Organization:
+    """A new organization with an empty account, in one transaction."""
+    name = check_name(name)
+    async with connection.transaction():
+        account = await open_account(connection)
+        row = await queries.insert_organization(connection, id=text_id("org"), name=name, account=account)
+    return _organization(row)
+
+
+async def find(connection: asyncpg.Connection, organization: str) -> Organization:
+    """Raises NotFound where there is none of this id."""
+    row = await queries.find_organization(connection, id=organization) if is_text_id(organization) else None
+    return _found(row)
+
+
+async def list(  # noqa: A001 - callers read organization.list(...)
+    connection: asyncpg.Connection, *, after: str = "", limit: int = 100
+) -> Sequence[Organization]:
+    """Organizations in the order they were made, those behind the id `after`."""
+    return [_organization(row) async for row in queries.list_organizations(connection, after=after, row_limit=limit)]
+
+
+async def resolve_payer(connection: asyncpg.Connection, user_or_organization: str) -> tuple[str, int]:
+    """The organization that pays, and its account: a user's personal one, or the organization itself."""
+    if is_text_id(user_or_organization):
+        row = await queries.find_payer(connection, id=user_or_organization)
+        if row is not None:
+            return row["id"], row["account"]
+    raise NotFound("There is no such user or organization.")
+
+
+async def change(
+    connection: asyncpg.Connection, organization: str, *, state: OrganizationState, default_max_tokens: int | None
+) -> Organization:
+    """Suspend or reactivate an organization, or give it another default limit; every process hears of it."""
+    row = (
+        await queries.change_organization(
+            connection, id=organization, state=state, default_max_tokens=default_max_tokens
+        )
+        if is_text_id(organization)
+        else None
+    )
+    return _found(row)
+
+
+def _found(row: asyncpg.Record | None) -> Organization:
+    if row is None:
+        raise NotFound("There is no such organization.")
+    return _organization(row)
+
+
+def _organization(row: asyncpg.Record) -> Organization:
+    return msgspec.convert(dict(row), Organization)
