@@ -17,7 +17,7 @@ from tallystick.ledger.lot import expire_due
 from tallystick.ledger.partitions import ensure_partitions
 from tallystick.ledger.seal import seal
 from tallystick.payments.inbox import Inbox
-from tallystick.reservations.sweep import Sweep
+from tallystick.reservations.sweep import Sweeper
 from tallystick.settings import Settings
 
 log = structlog.get_logger()
@@ -71,7 +71,7 @@ class Maintenance:
 
         return [
             Job("sealing", 1.0, lambda: seal(pool)),
-            Job("expired holds", 5.0, Sweep(pool).expire),
+            Job("expired holds", 5.0, Sweeper(pool).sweep),
             Job("expired lots", 1.0, lambda: expire_due(pool, datetime.now(UTC))),
             Job("webhook inbox", 5.0, inbox.process_open),
             Job("partitions", 3600.0, partitions),

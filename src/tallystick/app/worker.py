@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import asyncpg
@@ -184,9 +184,10 @@ class _Server(uvicorn.Server):
         gc.freeze()
         print("ready", flush=True)
 
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
         """Ours are the signals: uvicorn would stop at the first one and stop waiting at the second."""
-        return contextlib.nullcontext()
+        yield
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:
