@@ -41,8 +41,8 @@ async def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
             async with Maintenance(settings, dsn):
                 keepers = [asyncio.create_task(worker.keep(stop)) for worker in workers]
                 try:
-                    await _all_ready(workers, keepers)
-                    announce(settings.address)
+                    if await _all_ready(workers, keepers):
+                        announce(settings.address)
                     await _first_of(stop, keepers)
                 finally:
                     stop.set()
@@ -115,14 +115,19 @@ class Worker:
         return await process.stdout.readline() == b"ready\n"
 
 
-async def _all_ready(workers: list[Worker], keepers: list[asyncio.Task[None]]) -> None:
+async def _all_ready(workers: list[Worker], keepers: list[asyncio.Task[None]]) -> bool:
+    """False where a worker could not be started."""
+
     async def every_one() -> None:
         for worker in workers:
             await worker.ready.wait()
 
     waiting = asyncio.create_task(every_one())
     await asyncio.wait([waiting, *keepers], return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+    if not waiting.done():
+        waiting.cancel()
+        return False
+    return True
 
 
 async def _first_of(stop: asyncio.Event, keepers: list[asyncio.Task[None]]) -> None:

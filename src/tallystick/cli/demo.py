@@ -120,11 +120,19 @@ def _buy(running: World, customer: Customer) -> None:
     page.raise_for_status()
     paid = httpx.post(
         order["checkout_url"],
-        data={"card_number": "4242424242424242", "expiry": "12/34", "cvc": "123", "email": "ada@example.com"},
+        data={
+            "method": "card",
+            "number": "4242 4242 4242 4242",
+            "expires": "12 / 34",
+            "cvc": "123",
+            "email": "ada@example.com",
+            "name": "Ada",
+        },
     )
     if paid.status_code >= httpx.codes.BAD_REQUEST:
         raise Misconfigured(f"The offline Stripe refused the payment: {paid.status_code} {paid.text}")
-    httpx.post(f"{running.stripe_address}/_sandbox/wait", timeout=30).raise_for_status()
+    # Stripe's webhooks come when they come; here we can ask to wait for them.
+    httpx.post(f"{running.stripe_address}/_sandbox/webhooks/wait", json={}, timeout=30).raise_for_status()
 
 
 def _plain(openai: Any) -> tuple[str, dict[str, Any]]:

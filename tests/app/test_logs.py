@@ -1,0 +1,50 @@
+import io
+import json
+import logging
+
+import pytest
+import structlog
+
+from tallystick.app import logs
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "tsk_0123456789abcdefABCDEF",
+        "tss_0123456789abcdefABCDEF",
+        "sk-proj-0123456789abcdef",
+        "sk_live_0123456789abcdef",
+        "whsec_0123456789abcdef",
+        "postgresql://me:very-secret@127.0.0.1",
+    ],
+)
+def test_what_looks_like_a_secret_never_reaches_a_log_line(secret):
+    told = logs.redact(None, "info", {"event": f"provider said {secret} is wrong", "detail": secret, "status": 401})
+    assert secret not in json.dumps(told)
+    assert "very-secret" not in json.dumps(told)
+    assert told["status"] == 401
+    assert told["event"].startswith("provider said ")
+
+
+def test_words_that_only_resemble_secrets_stay():
+    event = {
+        "event": "task_skipped",
+        "path": "/v1/chat/completions",
+        "request_id": "01a1fcb6-1cd7-78cf-a4fe-c2c0ea37350f",
+    }
+    assert logs.redact(None, "info", dict(event)) == event
+
+
+def test_both_ways_of_logging_write_one_json_line_each(capsys):
+    errors = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stderr", errors)
+        logs.configure("info", "json")
+        structlog.get_logger().info("sealed", blocks=3)
+        logging.getLogger("somebody").warning("their %s", "words")
+        structlog.get_logger().debug("not shown")
+    lines = [json.loads(line) for line in errors.getvalue().splitlines()]
+    assert [(line["event"], line["level"]) for line in lines] == [("sealed", "info"), ("their words", "warning")]
+    structlog.reset_defaults()
+    logging.getLogger().handlers.clear()
