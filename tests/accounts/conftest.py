@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import asyncpg
 import pytest
@@ -37,7 +38,7 @@ async def key_ring(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[Callable[..., 
     """Make a key ring with a watch of its own, as every process has one."""
     async with AsyncExitStack() as stack:
 
-        async def make(poll_interval_s: float = 0.05, **options: object) -> KeyRing:
+        async def make(poll_interval_s: float = 0.05, **options: Any) -> KeyRing:
             changes = Changes(dsn, poll_interval_s)
             ring = KeyRing(pool, changes, **options)
             await changes.start()

@@ -300,7 +300,7 @@ class SlowConnection:
         self._pool = pool
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        rows = await self._connection.fetch(sql, *arguments)
+        rows: list[asyncpg.Record] = await self._connection.fetch(sql, *arguments)
         self._pool.has_answer.set()
         await self._pool.released.wait()
         return rows

@@ -19,7 +19,7 @@ async def sign_in(pool: asyncpg.Pool, email: str, password: str = PASSWORD, addr
 
 
 async def count(pool: asyncpg.Pool, table: str) -> int:
-    return await pool.fetchval(f"select count(*) from {table}")
+    return int(await pool.fetchval(f"select count(*) from {table}"))
 
 
 async def test_sign_up_makes_user_organization_membership_account_and_session(pool: asyncpg.Pool, ada: Welcome) -> None:
@@ -61,7 +61,9 @@ async def test_of_many_sign_ups_at_once_with_one_email_one_wins(pool: asyncpg.Po
     [({"email": "no address"}, "email"), ({"password": "short"}, "password"), ({"name": "  "}, "name"),
      ({"name": "x" * 255}, "name"), ({"name": "nul\0"}, "name"), ({"name": "turned \u202e around"}, "name")],
 )  # fmt: skip
-async def test_bad_input_names_its_field_and_leaves_nothing(pool: asyncpg.Pool, changed: dict, field: str) -> None:
+async def test_bad_input_names_its_field_and_leaves_nothing(
+    pool: asyncpg.Pool, changed: dict[str, str], field: str
+) -> None:
     with pytest.raises(InvalidInput) as refused:
         await user.sign_up(pool, **{"email": "bob@example.com", "password": PASSWORD, "name": "Bob"} | changed)
     assert refused.value.field == field

@@ -1,0 +1,66 @@
+"""The API as an application in this process, on a database of its own."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tallystick.accounts.authenticate import KeyRing
+from tallystick.api import auth, keys
+from tallystick.api.dependencies import ApiDependencies
+from tallystick.api.envelope import Envelope
+from tallystick.api.errors import answer_errors
+from tallystick.base.changes import Changes
+from tallystick.base.errors import Unauthorized
+from tallystick.catalog.book import Book
+from tallystick.reservations.lanes import Lanes
+
+
+def no_book() -> Book:
+    raise AssertionError("signing in reads no prices")
+
+
+@pytest.fixture
+async def new_client(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[Callable[..., httpx.AsyncClient]]:
+    """A client of an API with these dependencies, with cookies of its own."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        def make(public_url: str = "http://pay.example.com", **options: Any) -> httpx.AsyncClient:
+            changes = Changes(dsn)
+            app = FastAPI()
+            app.state.dependencies = ApiDependencies(
+                pool=pool, lanes=Lanes(dsn), changes=changes, keyring=KeyRing(pool, changes), book=no_book,
+                public_url=public_url, **options,
+            )  # fmt: skip
+            app.include_router(auth.router)
+            app.include_router(keys.router)
+            answer_errors(app)
+            app.add_middleware(Envelope, body_max_bytes=1_000_000, body_timeout_s=30.0)
+            client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=public_url)
+            stack.push_async_callback(client.aclose)
+            return client
+
+        yield make
+
+
+@pytest.fixture
+def program(new_client: Callable[..., httpx.AsyncClient]) -> httpx.AsyncClient:
+    return new_client()
+
+
+@pytest.fixture
+def caller_of(dsn: str, pool: asyncpg.Pool) -> Callable[[str], Awaitable[str | None]]:
+    """The id of the key that this secret is, as a key ring tells that remembers nothing."""
+    ring = KeyRing(pool, Changes(dsn))
+
+    async def ask(secret: str) -> str | None:
+        try:
+            return (await ring.caller(secret)).key
+        except Unauthorized:
+            return None
+
+    return ask
