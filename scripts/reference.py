@@ -1,9 +1,9 @@
 """Write the reference pages that come from the code: `python scripts/reference.py`. A test keeps them equal to it."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import typer
 from typer.main import get_command
 
 from tallystick.cli.main import app
@@ -23,8 +23,9 @@ def settings_page() -> str:
         [
             "# Settings",
             "",
-            "Each one comes from the environment, or from `tallystick.toml` in the current folder under its name in lower",
-            "case and without `TALLYSTICK_`. The environment wins. `tallystick settings` lists them with their values.",
+            "Each one comes from the environment, or from `tallystick.toml` in the current folder under its name in",
+            "lower case and without `TALLYSTICK_`. The environment wins. `tallystick settings` lists them with their",
+            "values.",
             "",
             "| variable | default | what it does |",
             "|---|---|---|",
@@ -44,7 +45,7 @@ def commands_page() -> str:
         for parameter in command.params:
             text = getattr(parameter, "help", None) or ""
             if parameter.param_type_name == "argument":
-                arguments.append(f"| `{parameter.make_metavar(typer.Context(command))}` | {text} |")
+                arguments.append(f"| `{parameter.name.upper()}` | {text} |")
             elif "--help" not in parameter.opts:
                 names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
                 options.append(f"| {names} | {text} |")
@@ -56,7 +57,7 @@ def commands_page() -> str:
 PAGES: Final = {"settings.md": settings_page, "commands.md": commands_page}
 
 
-def _leaves(command, words):  # type: ignore[no-untyped-def]
+def _leaves(command: Any, words: list[str]) -> Iterator[tuple[list[str], Any]]:
     children = getattr(command, "commands", None)
     if children is None:
         yield words, command

@@ -1,9 +1,7 @@
-from pathlib import Path
-
 import pytest
 
 from tallystick.base.errors import Misconfigured
-from tallystick.settings import Settings, load, sentences, variable
+from tallystick.settings import Settings, load, sentences
 
 
 def test_nothing_given_gives_defaults_that_start(tmp_path, monkeypatch):
@@ -74,17 +72,3 @@ def test_every_setting_has_one_sentence():
     for name, sentence in sentences().items():
         assert sentence.endswith("."), name
         assert "\n" not in sentence, name
-
-
-def test_the_reference_lists_every_setting_as_the_code_has_it():
-    page = Path(__file__).parents[1].joinpath("docs/reference/settings.md").read_text()
-    defaults = Settings()
-    rows = [
-        f"| `{variable(name)}` | {_shown(getattr(defaults, name))} | {sentence} |"
-        for name, sentence in sentences().items()
-    ]
-    assert [line for line in page.splitlines() if line.startswith("| `")] == rows
-
-
-def _shown(value):
-    return "" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
