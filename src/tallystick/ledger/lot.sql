@@ -7,7 +7,7 @@ select
 where :amount::bigint <= (
     select coalesce(sum(amount), 0) from transfer
     where operation = :operation::uuid and credit = :account::bigint
-        and kind not in ('usage', 'deduction', 'provider_cost')
+        and kind >= 'shortfall'
 ) - (
     select coalesce(sum(amount), 0) from lot where operation = :operation::uuid and account = :account::bigint
 );

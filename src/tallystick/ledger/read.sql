@@ -19,15 +19,15 @@ from (
         select seq, at, kind, -amount as amount, operation from transfer
         where debit = :account::bigint
             and (:before::bigint is null or seq < :before::bigint)
-            and (:kinds::text[] is null or kind = any(:kinds::text[]))
+            and (:kinds::text[] is null or kind::text = any(:kinds::text[]))
         order by seq desc limit :limit::bigint
     )
     union all
     (
         select seq, at, kind, amount, operation from transfer
-        where credit = :account::bigint and kind not in ('usage', 'shortfall', 'deduction', 'provider_cost')
+        where credit = :account::bigint and kind > 'shortfall'
             and (:before::bigint is null or seq < :before::bigint)
-            and (:kinds::text[] is null or kind = any(:kinds::text[]))
+            and (:kinds::text[] is null or kind::text = any(:kinds::text[]))
         order by seq desc limit :limit::bigint
     )
 ) as entry

@@ -3,7 +3,7 @@
 select credit as debit, debit as credit, amount
 from (
     select seq, debit, credit, amount from transfer
-    where operation = :operation::uuid and kind not in ('usage', 'deduction', 'provider_cost')
+    where operation = :operation::uuid and kind >= 'shortfall'
     union all
     select seq, debit, credit, transfer.amount
     from hold

@@ -50,14 +50,14 @@ from transfer where kind in ('usage', 'deduction') group by operation having cou
 -- name: registered
 select format('transfer %s of kind %s belongs to %s, which no register knows', seq, kind, operation) as problem
 from transfer
-where kind not in ('usage', 'shortfall', 'deduction', 'provider_cost')
-    and not exists (select from operation where id = operation and operation.kind = transfer.kind)
+where kind > 'shortfall'
+    and not exists (select from operation where id = operation and operation.kind = transfer.kind::text)
 union all
 select format('operation %s of kind %s has no transfers', id, kind)
 from operation
 where not exists (
     select from transfer
-    where operation = operation.id and transfer.kind not in ('usage', 'deduction', 'provider_cost')
+    where operation = operation.id and transfer.kind >= 'shortfall'
 )
 limit :most::bigint;
 
@@ -126,7 +126,7 @@ with mirrored as (
 original as (
     select reversal.id, reversal.reverses, t.credit as debit, t.debit as credit, t.amount
     from operation as reversal
-    join transfer as t on t.operation = reversal.reverses and t.kind not in ('usage', 'deduction', 'provider_cost')
+    join transfer as t on t.operation = reversal.reverses and t.kind >= 'shortfall'
     union all
     select reversal.id, reversal.reverses, t.credit, t.debit, t.amount
     from operation as reversal

@@ -21,7 +21,7 @@ begin
     ) as net
     where id = net.account;
     insert into transfer (at, debit, credit, amount, kind, operation)
-    select v_now, entry.debit, entry.credit, entry.amount, p_kind, p_operation
+    select v_now, entry.debit, entry.credit, entry.amount, p_kind::transfer_kind, p_operation
     from unnest(p_debits, p_credits, p_amounts) with ordinality as entry (debit, credit, amount, ordinal)
     order by entry.ordinal;
 end

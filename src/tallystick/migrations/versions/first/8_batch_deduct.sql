@@ -26,7 +26,8 @@ begin
         update ledger_account as a
         set posted = a.posted - need.amount
         from need
-        where a.id = need.account and a.posted - a.held - need.amount >= a.floor + a.overdraft
+        where a.id = need.account and a.id >= 1048576
+            and a.posted - a.held - need.amount >= a.floor + a.overdraft
         returning a.id, a.posted, a.held, a.posted - a.held - a.floor - a.overdraft as available
     ),
     settled as (
@@ -60,7 +61,7 @@ begin
             a.id as known, a.posted, a.held, a.posted - a.held - a.floor - a.overdraft as available
         from unnest(v_left) as place
         left join hold on hold.id = p_ids[place]
-        left join ledger_account as a on a.id = p_accounts[place]
+        left join ledger_account as a on a.id = p_accounts[place] and a.id >= 1048576
         order by 2, 1
     loop
         if v_one.account is distinct from v_account then

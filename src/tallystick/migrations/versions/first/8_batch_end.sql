@@ -15,7 +15,7 @@ begin
     ),
     ended as (
         update hold
-        set state = case when asked.actual is null then 'released' else 'settled' end, actual = asked.actual
+        set state = case when asked.actual is null then 'released'::hold_state else 'settled' end, actual = asked.actual
         from asked
         where hold.id = asked.id and hold.account = asked.account and hold.state = 'open'
         returning asked.ordinal, hold.id, hold.account, hold.amount, hold.actual
@@ -56,34 +56,39 @@ begin
     ),
     moved as (
         insert into transfer (at, debit, credit, amount, kind, operation)
-        select p_now, share.account, p_revenue, share.charge, 'usage', share.id from share where share.charge > 0
+        select p_now, share.account, p_revenue, share.charge, 'usage'::transfer_kind, share.id from share where share.charge > 0
         union all
         select p_now, p_receivable, p_revenue, share.actual - share.charge, 'shortfall', share.id
         from share where share.actual > share.charge
-    ),
-    recorded as (
-        insert into usage_record
-        select
-            entry.id, p_now, entry.account, entry.api_key, entry.endpoint, entry.alias, entry.provider, entry.model,
-            entry.stream, entry.input_tokens, entry.cached_tokens, entry.cache_write_tokens, entry.output_tokens,
-            entry.reasoning_tokens, entry.input_audio_tokens, entry.output_audio_tokens, entry.images,
-            entry.usage_source, entry.cost_id, entry.price_id, entry.cost, entry.charge, entry.reserved, entry.outcome,
-            entry.rule, entry.status, entry.upstream_id, entry.attempts, entry.latency_ms, entry.first_byte_ms
-        from unnest(p_usage) as entry
-        where (entry.id in (select ended.id from ended)) is true
-        returning usage_record.cost
     )
     select
         (select coalesce(sum(share.charge), 0) from share),
         (select coalesce(sum(share.actual - share.charge), 0) from share),
-        (select coalesce(sum(recorded.cost), 0) from recorded),
         array_agg(balance.id), array_agg(balance.posted), array_agg(balance.held), array_agg(balance.available),
         case when (select count(*) from ended) < cardinality(p_ids) then (
             select array_agg(asked.ordinal) from asked
             where (asked.ordinal in (select ended.ordinal from ended)) is not true
         ) end
-    into charged, shortfall, provider_cost, accounts, posted, held, available, v_left
+    into charged, shortfall, accounts, posted, held, available, v_left
     from balance;
+
+    if cardinality(p_usage) > 0 then
+        with recorded as (
+            insert into usage_record
+            select
+                entry.id, p_now, entry.account, entry.api_key, entry.endpoint, entry.alias, entry.provider,
+                entry.model, entry.stream, entry.input_tokens, entry.cached_tokens, entry.cache_write_tokens,
+                entry.output_tokens, entry.reasoning_tokens, entry.input_audio_tokens, entry.output_audio_tokens,
+                entry.images, entry.usage_source, entry.cost_id, entry.price_id, entry.cost, entry.charge,
+                entry.reserved, entry.outcome, entry.rule, entry.status, entry.upstream_id, entry.attempts,
+                entry.latency_ms, entry.first_byte_ms
+            from unnest(p_usage) as entry
+            -- Only of the holds that this call has ended.
+            where (entry.id in (select p_ids[place] from unnest(v_left) as place)) is not true
+            returning cost
+        )
+        select sum(recorded.cost) into provider_cost from recorded;
+    end if;
 
     if v_left is not null then
         -- Not open any more, or never there. Someone else's hold answers like one that does not exist.

@@ -48,7 +48,7 @@ begin
         exceptions := v_ended.exceptions;
         v_charged := v_ended.charged;
         v_shortfall := v_ended.shortfall;
-        v_cost := v_ended.provider_cost;
+        v_cost := coalesce(v_ended.provider_cost, 0);
     end if;
     if cardinality(p_extend_ids) > 0 then
         exceptions := exceptions
