@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,12 +13,12 @@ from uuid import UUID
 import asyncpg
 import httpx
 import pytest
-import uvicorn
 from openai import AsyncOpenAI
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_provider import FakeProvider
+from server import serve
 
 from tallystick.accounts import api_key, organization
 from tallystick.accounts.authenticate import KeyRing
@@ -36,7 +35,9 @@ from tallystick.gateway.upstream import Upstream, UpstreamLimits
 from tallystick.ledger.account import PlatformAccount, lane_of, platform_account
 from tallystick.ledger.lot import add_lot
 from tallystick.ledger.post import Transfer, post
+from tallystick.ledger.verify import checks as ledger_checks
 from tallystick.reservations.lanes import Lanes
+from tallystick.reservations.verify import checks as reservation_checks
 
 SECRET = "sk-provider-0123456789abcdef"
 # Round rates: 1,000 nanocredits for an input token, 500 for a cached one, 2,000 for an output one; twice the cost.
@@ -78,6 +79,7 @@ candidates = [{{ provider = "acme", model = "unpriced-1" }}]
 """
 INPUT, CACHED, OUTPUT = 1000, 500, 2000
 CREDIT = 10**9
+CHECKS = (*ledger_checks, *reservation_checks)
 
 
 @dataclass
@@ -154,6 +156,9 @@ class World:
             "select coalesce(sum(actual), 0) from hold where account = $1 and state = 'settled'", customer.account
         )
         assert settled == sum(row["charge"] for row in records)
+        async with self.pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
+            broken = [problem for check in CHECKS for problem in await check.run(connection)]
+        assert broken == []
         for row in records:
             if row["charge"]:
                 plain = row["input_tokens"] - row["cached_tokens"]
@@ -234,26 +239,6 @@ async def run_world(
         yield world
         for client in world.clients:
             await (client.aclose() if isinstance(client, httpx.AsyncClient) else client.close())
-
-
-@contextlib.asynccontextmanager
-async def serve(app: Any) -> AsyncIterator[str]:
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False, ws="none")
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    running = asyncio.create_task(server.serve(sockets=[sock]))
-    async with asyncio.timeout(10):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
-    finally:
-        server.should_exit = True
-        server.force_exit = True
-        await running
-        sock.close()
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def _refuse_unpriced(fields: dict[str, Any]) -> None:
 
 def _streaming(fields: dict[str, Any]) -> tuple[bool, bool]:
     stream, options = fields.get("stream"), fields.get("stream_options")
-    if stream not in (None, True, False):
+    if stream is not None and not isinstance(stream, bool):
         raise InvalidInput("stream", "must be true or false")
     if options is not None and not isinstance(options, dict):
         raise InvalidInput("stream_options", "must be an object")

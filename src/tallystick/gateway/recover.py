@@ -1,6 +1,7 @@
 """After the death of a gateway process: end every hold it left open, once, from what its journal says."""
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,8 @@ from tallystick.base.errors import Conflict, NotFound, Unavailable
 from tallystick.base.ids import first_id_at
 from tallystick.gateway.journal import Found, abandoned
 from tallystick.gateway.settle import end
+from tallystick.ledger.account import lock_all_lanes
+from tallystick.reservations.hold import OpenHold
 from tallystick.reservations.lanes import Lanes
 
 queries = load_queries(__file__, "recover.sql")
@@ -70,11 +73,27 @@ class Recovery:
                 continue  # it had ended; only the line that says so was lost
             ended += 1
         async with self._pool.acquire() as connection:
-            await queries.wait_for_writers(connection)
-            unsent = await queries.open_holds(
-                connection, dispatcher=found.dispatcher, from_id=first_id_at(found.clean_since)
-            )
+            async with connection.transaction():
+                # A batch the dead process had under way may still run in the database: wait until it is done.
+                await lock_all_lanes(connection)
+            # Found by the time in their ids, which the clock of this host has made, as it has made `clean_since`.
+            rows = queries.open_holds(connection, dispatcher=found.dispatcher, from_id=first_id_at(found.clean_since))
+            unsent = [row async for row in rows]
         for hold in unsent:
             await self._lanes.release(hold["id"], hold["account"])
         log.warning("recovered", dispatcher=str(found.dispatcher), ended=ended, never_sent=len(unsent))
         return ended + len(unsent)
+
+
+async def settle_orphans(lanes: Lanes, orphans: Iterable[OpenHold]) -> int:
+    """Holds that were sent on by a process whose journal is lost with its host: nothing better is known than what
+    they set aside, so that is charged. `reservations.sweep` finds them, a day after."""
+    settled = 0
+    for hold in orphans:
+        try:
+            await lanes.settle(hold.id, hold.account, hold.amount)
+        except (Conflict, NotFound):
+            continue  # it ended in the meantime
+        log.warning("orphan_settled_at_its_hold", hold=str(hold.id), charge_nano=hold.amount)
+        settled += 1
+    return settled

@@ -81,6 +81,8 @@ class GatewayApp:
 
     async def shutdown(self) -> None:
         """Take nothing new; let what runs finish, cut what does not; leave nothing unsettled that can be settled."""
+        if self._closing:
+            return
         self._closing = True
         await self._finish_calls(self._parts.limits.shutdown_s)
         for call in self._calls.values():

@@ -1,0 +1,36 @@
+"""Many at once: exactly as many calls are let through as there are funds for."""
+
+import asyncio
+
+from conftest import World, body
+from fake_provider import answer
+
+
+async def test_two_hundred_calls_with_funds_for_three(world: World) -> None:
+    probe = await world.customer()
+    await world.http(probe).post("/chat/completions", json=body())
+    reserved = (await world.record(probe))["reserved"]
+    # What is left beside three holds must not even hold a clamped call.
+    funds = 3 * reserved + 50_000
+    customer = await world.customer(funds)
+    world.provider.calls.clear()
+    world.provider.usual = answer(delay_s=0.5)
+    http = world.http(customer)
+    responses = await asyncio.gather(*(http.post("/chat/completions", json=body()) for _ in range(200)))
+    statuses = [response.status_code for response in responses]
+    assert statuses.count(200) == len(world.provider.calls) == 3
+    assert statuses.count(402) == 197
+    await world.check_books(customer, funds)
+
+
+async def test_many_customers_at_once_each_pay_their_own(world: World) -> None:
+    customers = [await world.customer() for _ in range(10)]
+    clients = [world.http(customer) for customer in customers]
+    calls = [
+        client.post("/chat/completions", json=body(stream=n % 2 == 0)) for client in clients for n in range(1, 6, 2)
+    ]
+    responses = await asyncio.gather(*calls)
+    assert {response.status_code for response in responses} == {200}
+    for customer in customers:
+        await world.check_books(customer)
+        assert len(await world.records(customer)) == 3

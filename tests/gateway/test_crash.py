@@ -1,0 +1,213 @@
+"""kill -9 of a gateway in the middle of its calls: the next start ends each of their holds, once."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from conftest import OUTPUT, Customer, World, body, make_customer, run_world
+from fake_provider import FakeProvider, answer, chunk, event, stream
+
+from tallystick.gateway.journal import Journal
+from tallystick.gateway.recover import Recovery
+from tallystick.reservations.lanes import Lanes
+
+
+@contextlib.asynccontextmanager
+async def gateway_process(dsn: str, folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    script = Path(__file__).with_name("gateway_process.py")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(script), dsn, str(folder), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(20):
+            while not (line := (await process.stdout.readline()).decode()).startswith("http"):
+                assert line, "the gateway did not start"
+        yield process, line.strip()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def start_call(base_url: str, customer: Customer, **fields: Any) -> "asyncio.Task[Any]":
+    async def call() -> Any:
+        async with httpx.AsyncClient(base_url=base_url, timeout=20) as client:
+            headers = {"authorization": f"Bearer {customer.secret}"}
+            with contextlib.suppress(httpx.TransportError):
+                return await client.post("/chat/completions", json=body(**fields), headers=headers)
+
+    return asyncio.create_task(call())
+
+
+async def arrived(provider: FakeProvider, calls: int) -> None:
+    async with asyncio.timeout(10):
+        while len(provider.calls) < calls:  # noqa: ASYNC110 - the provider is another program to us
+            await asyncio.sleep(0.01)
+
+
+async def prepared(dsn: str, pool: asyncpg.Pool, folder: Path, stack: contextlib.AsyncExitStack) -> FakeProvider:
+    provider = FakeProvider()
+    await provider.start()
+    stack.push_async_callback(provider.stop)
+    async with run_world(dsn, pool, folder, provider=provider):
+        pass  # publishes the catalog
+    return provider
+
+
+async def test_each_hold_of_a_killed_gateway_is_ended_once(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        provider = await prepared(dsn, pool, tmp_path, stack)
+        customer = await make_customer(pool, 10**9)
+        async with gateway_process(dsn, tmp_path) as (process, base_url):
+            calls = [await start_call(base_url, customer)]
+            await calls[0]
+            provider.usual = answer(delay_s=30)
+            calls += [await start_call(base_url, customer) for _ in range(5)]
+            await arrived(provider, 6)
+            words: list[Any] = []
+            for _ in range(300):
+                words += [event(chunk({"content": "word "})), 0.02]
+            provider.usual = stream(words)
+            calls += [await start_call(base_url, customer, stream=True, max_tokens=8000) for _ in range(5)]
+            await arrived(provider, 11)
+            await asyncio.sleep(0.5)
+            process.send_signal(signal.SIGKILL)
+            await asyncio.gather(*calls)
+        held = await pool.fetchval("select count(*) from hold where state = 'open'")
+        assert held == 10
+        async with run_world(dsn, pool, tmp_path, provider=provider) as world:
+            assert await world.open_holds(customer) == 0
+            records = await world.records(customer)
+            assert [record["outcome"] for record in records].count("completed") == 1
+            recovered = [record for record in records if record["outcome"] == "recovered"]
+            assert len(recovered) == 10
+            assert {record["usage_source"] for record in recovered} == {"estimated"}
+            for record in recovered:
+                if record["stream"]:
+                    # By its progress: some words, far from the 8,000 tokens that were reserved.
+                    assert 5 <= record["output_tokens"] < 300
+                    assert record["charge"] < record["reserved"]
+                else:
+                    assert record["charge"] == record["reserved"]
+            await world.check_books(customer)
+            assert len(list(tmp_path.glob("*.journal"))) == 1
+
+
+async def test_two_recoveries_at_once_end_each_hold_once(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        provider = await prepared(dsn, pool, tmp_path, stack)
+        customer = await make_customer(pool, 10**9)
+        provider.usual = answer(delay_s=30)
+        async with gateway_process(dsn, tmp_path) as (process, base_url):
+            calls = [await start_call(base_url, customer) for _ in range(8)]
+            await arrived(provider, 8)
+            process.send_signal(signal.SIGKILL)
+            await asyncio.gather(*calls)
+        both = [Lanes(dsn), Lanes(dsn)]
+        for lanes in both:
+            await lanes.start()
+            stack.push_async_callback(lanes.stop)
+        ended = await asyncio.gather(*(Recovery(pool, lanes, tmp_path).run() for lanes in both))
+        assert sorted(ended) == [0, 8]
+        assert [await Recovery(pool, lanes, tmp_path).run() for lanes in both] == [0, 0]
+        assert await pool.fetchval("select count(*) from usage_record where outcome = 'recovered'") == 8
+
+
+async def test_a_living_gateways_journal_is_left_alone(world: World) -> None:
+    customer = await world.customer()
+    world.provider.usual = answer(delay_s=0.4)
+    call = asyncio.create_task(world.http(customer).post("/chat/completions", json=body()))
+    await arrived(world.provider, 1)
+    assert await Recovery(world.pool, world.lanes, world.folder).run() == 0
+    assert (await call).status_code == 200
+    await world.check_books(customer)
+
+
+async def test_holds_that_were_never_sent_are_released(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:
+    """Died between the reserve and the line in the journal: nothing left, so nothing is charged."""
+    customer = await make_customer(pool, 10**9)
+    dead = Journal(tmp_path)
+    dead.start()
+    async with contextlib.AsyncExitStack() as stack:
+        lanes = Lanes(dsn)
+        await lanes.start()
+        stack.push_async_callback(lanes.stop)
+        from tallystick.base.ids import new_id
+
+        await lanes.reserve(new_id(), customer.account, 1000 * OUTPUT, expires_in_s=900, dispatcher=dead.dispatcher)
+        os.close(dead._file)  # as the death of the process would
+        assert await Recovery(pool, lanes, tmp_path).run() == 1
+        assert await pool.fetchval("select state from hold") == "released"
+        assert await pool.fetchval("select posted from ledger_account where id = $1", customer.account) == 10**9
+
+
+async def test_sigterm_lets_running_calls_finish(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        provider = await prepared(dsn, pool, tmp_path, stack)
+        customer = await make_customer(pool, 10**9)
+        provider.usual = answer(delay_s=0.5)
+        async with gateway_process(dsn, tmp_path) as (process, base_url):
+            calls = [await start_call(base_url, customer) for _ in range(5)]
+            await arrived(provider, 5)
+            process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.1)
+            late = await start_call(base_url, customer)
+            responses = await asyncio.gather(*calls)
+            refused = await late
+            assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert [response.status_code for response in responses] == [200] * 5
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"
+        assert await pool.fetchval("select count(*) from usage_record where outcome = 'completed'") == 5
+        assert await pool.fetchval("select count(*) from hold where state = 'open'") == 0
+        assert list(tmp_path.glob("*.journal")) == []
+
+
+async def test_a_stop_cuts_what_does_not_finish(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:
+    from conftest import LIMITS, UPSTREAM
+    from msgspec.structs import replace
+
+    limits, upstream = replace(LIMITS, shutdown_s=0.3), replace(UPSTREAM, first_byte_s=30, between_s=30, total_s=60)
+    async with run_world(dsn, pool, tmp_path, limits=limits, upstream=upstream) as world:
+        customer = await world.customer()
+        http = world.http(customer)
+        world.provider.then(stream([event(chunk({"content": "word"})), 20.0]), answer(delay_s=20))
+        streamed = asyncio.create_task(http.post("/chat/completions", json=body(stream=True)))
+        await arrived(world.provider, 1)
+        whole = asyncio.create_task(http.post("/chat/completions", json=body()))
+        await arrived(world.provider, 2)
+        await asyncio.sleep(0.1)
+        await world.app.shutdown()
+        cut, refused = await streamed, await whole
+        assert '"code":"unavailable"' in cut.text
+        assert cut.text.endswith("data: [DONE]\n\n")
+        assert refused.status_code == 503
+        by_rule = {record["rule"]: record for record in await world.records(customer)}
+        assert by_rule["stopped"]["output_tokens"] == 1
+        assert by_rule["our_fault"]["charge"] == 0
+        await world.check_books(customer)
+        # The fixture shuts down again, which must do no harm.
+
+
+@pytest.mark.parametrize("torn", [b"", b'["dispatched","0190', b"\n\n{}\n[1]\n"])
+def test_a_torn_or_strange_line_is_passed_over(tmp_path: Path, torn: bytes) -> None:
+    from tallystick.gateway.journal import read
+
+    journal = Journal(tmp_path)
+    journal.start()
+    (path,) = tmp_path.glob("*.journal")
+    with path.open("ab") as file:
+        file.write(torn)
+    found = read(path)
+    assert found.dispatcher == journal.dispatcher
+    assert found.open == {}
+    journal.stop(clean=True)
