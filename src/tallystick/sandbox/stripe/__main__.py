@@ -2,10 +2,12 @@
 
 import argparse
 import asyncio
+import contextlib
 import logging
+import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import structlog
@@ -46,7 +48,10 @@ async def _serve(chosen: argparse.Namespace) -> None:
 
 
 class _Announcing(uvicorn.Server):
-    """Prints its address, alone on one line, once it answers: who started it waits for that line."""
+    """Prints its address, alone on one line, once it answers: who started it waits for that line.
+
+    Asked to stop it does so and returns; uvicorn's own handling would kill the process before the state is saved.
+    """
 
     def __init__(self, config: uvicorn.Config, address: str) -> None:
         super().__init__(config)
@@ -55,6 +60,13 @@ class _Announcing(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         print(self._address, flush=True)  # noqa: T201 - this line is the interface
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:

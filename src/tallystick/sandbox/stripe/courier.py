@@ -168,12 +168,15 @@ class Courier:
         for attempt in range(attempts_max):
             if attempt:
                 await asyncio.sleep(min(self._backoff_s * 2 ** (attempt - 1), _BACKOFF_MAX_S))
+            if delivery.endpoint not in self._world.objects.get("webhook_endpoint", {}):
+                delivery.state = "dropped"
+                return
             if await self._try(delivery):
                 delivery.state = "delivered"
                 self._note_delivered(delivery)
                 return
         delivery.state = "failed"
-        log.warning("webhook given up", event=delivery.event, url=delivery.url, attempts=len(delivery.attempts))
+        log.warning("webhook given up", type=delivery.type, url=delivery.url, attempts=delivery.attempts)
 
     async def _try(self, delivery: Delivery) -> bool:
         """One attempt, signed with its own time of sending as Stripe does."""
