@@ -1,0 +1,74 @@
+"""The process itself: its options, its one line, its memory."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+import stripe
+
+MODULE = "tallystick.sandbox.stripe"
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+@contextlib.contextmanager
+def client_of(address):
+    with contextlib.closing(stripe.RequestsClient()) as http_client:
+        yield stripe.StripeClient("sk_test_x", base_addresses={"api": address}, http_client=http_client)
+
+
+def test_a_state_file_survives_a_restart(start, checkout, tmp_path, closed_port):
+    webhook = ("--webhook-url", f"http://127.0.0.1:{closed_port}/", "--webhook-secret", "whsec_x")
+    arguments = ("--state", str(tmp_path / "state.json"), *webhook)
+    options = {"idempotency_key": "survives"}
+    with start(MODULE, *arguments) as address, client_of(address) as client:
+        session = client.v1.checkout.sessions.create(checkout, options)
+        httpx.post(f"{address}/_sandbox/checkout/{session.id}/pay", json={})
+    with start(MODULE, *arguments) as address, client_of(address) as client:
+        again = client.v1.checkout.sessions.create(checkout, options)
+        assert again.id == session.id
+        assert again.last_response.headers["idempotent-replayed"] == "true"
+        assert client.v1.checkout.sessions.retrieve(session.id).payment_status == "paid"
+        assert len(client.v1.webhook_endpoints.list().data) == 1
+        # Nobody listened: what was under way then is under way now.
+        deliveries = httpx.get(f"{address}/_sandbox/webhooks/deliveries?type=payment_intent.succeeded").json()
+        assert [one["state"] for one in deliveries["deliveries"]] == ["pending"]
+
+
+def test_the_same_seed_makes_the_same_ids(start):
+    made = []
+    for seed in ("7", "7", "8"):
+        with start(MODULE, "--seed", seed) as address, client_of(address) as client:
+            made.append(client.v1.customers.create({}).id)
+    assert made[0] == made[1] != made[2]
+
+
+def test_half_a_webhook_is_refused():
+    command = [sys.executable, "-m", MODULE, "--webhook-url", "http://127.0.0.1:9/"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert run.returncode == 1
+    assert "belong together" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("clock", {"advance_s": "soon"}),
+        ("faults", {"kind": "flood"}),
+        ("webhooks/rules", {"colour": "red"}),
+        ("webhooks/wait", {"timeout_s": "long"}),
+        ("checkout/cs_test_nobody/pay", {}),
+        ("events/evt_nobody/resend", {}),
+    ],
+)
+def test_a_control_that_makes_no_sense_is_refused(sandbox, path, body):
+    answer = httpx.post(f"{sandbox.address}/_sandbox/{path}", json=body)
+    assert answer.status_code in {400, 404}
+    assert answer.json()["error"]["message"]
