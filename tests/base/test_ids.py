@@ -20,6 +20,15 @@ def test_a_request_id_means_one_operation_in_its_scope_only() -> None:
     )
 
 
+def test_text_ids_sort_like_the_time_they_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    # Steps of every size: each of the 26 digits changes, through its whole range.
+    for millisecond in sorted({*range(200), *(2**n for n in range(48)), *(3 * 2**n for n in range(46))}):
+        monkeypatch.setattr("tallystick.base.ids.time.time_ns", lambda at=millisecond: at * 1_000_000)
+        made.append(text_id("org"))
+    assert made == sorted(made)
+
+
 def test_a_text_id_is_one() -> None:
     made = text_id("org")
     assert made.startswith("org_")

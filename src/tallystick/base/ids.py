@@ -2,7 +2,7 @@
 
 import os
 import time
-from base64 import b32encode
+from base64 import b32hexencode
 from uuid import UUID, uuid5
 
 _REQUEST_NAMESPACE = UUID("6f1c1f0e-3f0b-5d0a-9a5e-7a11f571c000")
@@ -27,8 +27,9 @@ def id_for_request(scope: str, request_id: str) -> UUID:
 
 
 def text_id(prefix: str) -> str:
-    """A public id such as `org_069xg2...`: the prefix says what it names, the rest is a time-ordered UUID."""
-    return f"{prefix}_{b32encode(new_id().bytes).decode().rstrip('=').lower()}"
+    """A public id such as `org_069xg2...`: the prefix says what it names, the rest is a time-ordered UUID,
+    in digits that sort as text like the number does."""
+    return f"{prefix}_{b32hexencode(new_id().bytes).decode().rstrip('=').lower()}"
 
 
 def is_text_id(text: str) -> bool:
