@@ -3,7 +3,7 @@
 import msgspec
 
 from tallystick.base.errors import InvalidAmount
-from tallystick.base.money import NANO, format_amount, parse_amount, to_minor
+from tallystick.base.money import NANO, format_amount, to_minor
 from tallystick.catalog.document import Pack
 
 
@@ -29,9 +29,8 @@ class Purchase(msgspec.Struct, frozen=True, kw_only=True):
         return f"{format_amount(self.credits)} credits"
 
 
-def purchase_of_amount(amount: object, terms: PurchaseTerms) -> Purchase:
+def purchase_of_amount(nano: int, terms: PurchaseTerms) -> Purchase:
     """Any amount within the terms, at one credit per unit of the currency. Raises InvalidAmount."""
-    nano = parse_amount(amount)
     if not terms.minimum * NANO <= nano <= terms.maximum * NANO:
         raise InvalidAmount("amount", f"must be between {terms.minimum} and {terms.maximum} credits")
     return Purchase(amount_minor=to_minor(nano), currency=terms.currency, credits=nano)

@@ -1,0 +1,145 @@
+"""The credits API: /api/credits/*. Thin: what a route means is in the credit service and the inbox.
+
+Bodies that carry money are read by `strict_json`, so that no amount passes through a float; the schemas are for people.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from tallystick.api import credits_documentation as documentation
+from tallystick.api.dependencies import Dependencies
+from tallystick.api.errors import error_body
+from tallystick.api.exact_json import ExactJSON
+from tallystick.api.payer import CurrentPayer
+from tallystick.base import strict_json
+from tallystick.base.errors import InvalidInput
+from tallystick.base.money import to_decimal
+from tallystick.library.answers import BatchResponse, DeductFailure, DeductResponse
+from tallystick.library.inputs import number, text
+
+router = APIRouter(prefix="/api/credits", tags=["credits"])
+
+
+@router.get("/balance", responses=documentation.BALANCE)
+async def balance(payer: CurrentPayer, dependencies: Dependencies) -> Response:
+    """What the organization has. `held` is set aside for running requests; `available` can be spent."""
+    found = await dependencies.credits.get_balance(payer.id)
+    return ExactJSON(
+        {
+            "balance": found.balance,
+            "available": found.available,
+            "held": found.held,
+            "last_purchase_at": _seconds(found.last_purchase_at),
+            "last_deduction_at": _seconds(found.last_deduction_at),
+        }
+    )
+
+
+@router.get("/history", responses=documentation.HISTORY)
+async def history(
+    payer: CurrentPayer,
+    dependencies: Dependencies,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: str | None = None,
+    only: Annotated[str | None, Query(alias="type")] = None,
+) -> Response:
+    """What came in (positive) and went out (negative), newest first. `next_cursor` asks for the next page."""
+    page = await dependencies.credits.history(payer.id, limit=limit, cursor=cursor, only=only)
+    return ExactJSON(
+        {
+            "transactions": [
+                {"type": line.type, "amount": line.amount, "created_at": _seconds(line.created_at), "id": line.id}
+                for line in page.transactions
+            ],
+            "next_cursor": page.next_cursor,
+        }
+    )
+
+
+@router.post("/purchase", openapi_extra=documentation.PURCHASE_BODY, responses=documentation.PURCHASE)
+async def purchase(
+    request: Request,
+    payer: CurrentPayer,
+    dependencies: Dependencies,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Start the purchase of an `amount` of credits or of a `pack`. The buyer pays at `checkout_url`; the credits come
+    with Stripe's webhook. The same `Idempotency-Key` gives the same session again."""
+    payer.require_billing()
+    given = _fields(await request.body(), {"amount", "pack"})
+    started = await dependencies.credits.purchase(
+        payer.id,
+        number(given["amount"]) if "amount" in given else None,
+        pack=text(given["pack"], "pack") if "pack" in given else None,
+        idempotency_key=idempotency_key,
+        bought_by=payer.asked_by,
+    )
+    return ExactJSON(started)
+
+
+@router.post("/webhook", openapi_extra=documentation.WEBHOOK_BODY, responses=documentation.WEBHOOK)
+async def webhook(
+    request: Request, dependencies: Dependencies, stripe_signature: Annotated[str | None, Header()] = None
+) -> Response:
+    """For Stripe. 200 means that the event is on disk, whatever comes of it."""
+    await dependencies.inbox.receive(await request.body(), stripe_signature)
+    return ExactJSON({"received": True})
+
+
+@router.post("/deduct", openapi_extra=documentation.DEDUCT_BODY, responses=documentation.DEDUCT)
+async def deduct(request: Request, dependencies: Dependencies) -> Response:
+    """Charge a user's organization for usage. The same `request_id` is charged once, however often it is sent."""
+    dependencies.accepted_services.check(request.headers)
+    given = _fields(await request.body(), {"user_id", "amount", "request_id"})
+    done = await dependencies.credits.deduct(
+        text(given.get("user_id"), "user_id"),
+        number(given.get("amount")),
+        None if given.get("request_id") is None else text(given["request_id"], "request_id"),
+    )
+    return ExactJSON(done)
+
+
+@router.post("/deduct/batch", openapi_extra=documentation.BATCH_BODY, responses=documentation.BATCH)
+async def deduct_batch(request: Request, dependencies: Dependencies) -> Response:
+    """Charge many at once, up to 1,000. Each has its own result, in the order given; one that fails stops no other."""
+    dependencies.accepted_services.check(request.headers)
+    given = _fields(await request.body(), {"deductions"})
+    deductions = given.get("deductions")
+    if not isinstance(deductions, list):
+        raise InvalidInput("deductions", "must be a list")
+    return ExactJSON(_batch(await dependencies.credits.deduct_batch(deductions)))
+
+
+def _batch(done: BatchResponse) -> dict[str, object]:
+    return {
+        "results": [_result(result) for result in done.results],
+        "succeeded": len(done.succeeded),
+        "failed": len(done.failed),
+        "deducted": sum((result.deducted for result in done.succeeded), start=to_decimal(0)),
+    }
+
+
+def _result(result: DeductResponse | DeductFailure) -> object:
+    if isinstance(result, DeductResponse):
+        return result
+    return {
+        "user_id": result.user_id,
+        "request_id": result.request_id,
+        "status": result.error.status,
+        "error": error_body(result.error),
+    }
+
+
+def _fields(body: bytes, known: set[str]) -> dict[str, object]:
+    """The fields of a body. One that is not known is refused: a misspelt request_id would charge twice, one day."""
+    given = strict_json.loads(body)
+    for name in given:
+        if name not in known:
+            raise InvalidInput(name if name.isprintable() else "body", "is not a field of this request")
+    return given
+
+
+def _seconds(at: datetime | None) -> datetime | None:
+    return at and at.replace(microsecond=0)

@@ -1,0 +1,184 @@
+"""What the OpenAPI document says about the credits API: bodies that FastAPI does not parse, and examples of answers."""
+
+from typing import Any, Final
+
+_MONEY: Final = {
+    "type": "number",
+    "exclusiveMinimum": 0,
+    "description": "Credits, as a JSON number of at most nine decimals; never a text.",
+}
+_USER: Final = {"type": "string", "description": "The id of a user or of an organization."}
+_REQUEST: Final = {
+    "type": "string",
+    "maxLength": 200,
+    "description": "Your own id for this charge: the same one is charged once, with another amount it is a 409.",
+}
+_DEDUCTION: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["user_id", "amount"],
+    "additionalProperties": False,
+    "properties": {"user_id": _USER, "amount": _MONEY, "request_id": _REQUEST},
+}
+_SERVICE: Final[list[dict[str, Any]]] = [
+    {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string"},
+        "description": "One of the two headers must carry one of the server's services tokens.",
+    }
+    for name in ("X-Tallystick-Services-Token", "X-Reeve-Services-Token")
+]
+
+
+def _body(schema: dict[str, Any], example: object) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
+
+
+def _answers(*examples: tuple[int, str, object]) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"description": description, "content": {"application/json": {"example": example}}}
+        for status, description, example in examples
+    }
+
+
+def _error(code: str, message: str, **details: object) -> dict[str, object]:
+    return {"error": {"code": code, "message": message, **details}}
+
+
+_SHORT: Final = _error(
+    "insufficient_credits",
+    "Not enough credits. Buy credits, or bring your own provider key.",
+    balance=0.03,
+    required=0.05,
+)
+_UNAUTHORIZED: Final = (401, "Not signed in.", _error("unauthorized", "Sign in first."))
+_NO_SERVICE: Final = (401, "No accepted services token.", _error("unauthorized", "A valid services token is needed."))
+_BAD: Final = (
+    422,
+    "A field is wrong; it is named.",
+    _error("invalid_amount", "amount must be greater than zero", field="amount"),
+)
+_DONE: Final = {
+    "id": "0193a1c2-7b1e-7a55-9d0e-0242ac120002",
+    "user_id": "user_abc123",
+    "request_id": "call-42",
+    "deducted": 0.05,
+    "balance": 18.45,
+}
+
+BALANCE: Final = _answers(
+    (
+        200,
+        "What there is.",
+        {
+            "balance": 18.5,
+            "available": 18.25,
+            "held": 0.25,
+            "last_purchase_at": "2026-02-25T10:00:00Z",
+            "last_deduction_at": "2026-02-27T11:30:00Z",
+        },
+    ),
+    _UNAUTHORIZED,
+)
+HISTORY: Final = _answers(
+    (
+        200,
+        "A page, newest first.",
+        {
+            "transactions": [
+                {
+                    "type": "deduction",
+                    "amount": -0.05,
+                    "created_at": "2026-02-27T11:30:00Z",
+                    "id": "0193a1c2-7b1e-7a55-9d0e-0242ac120002",
+                },
+                {
+                    "type": "purchase",
+                    "amount": 25.0,
+                    "created_at": "2026-02-25T10:00:00Z",
+                    "id": "0193a1b0-11aa-5c3d-8e2f-0242ac120002",
+                },
+            ],
+            "next_cursor": None,
+        },
+    ),
+    _UNAUTHORIZED,
+)
+PURCHASE_BODY: Final = _body(
+    {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"amount": _MONEY, "pack": {"type": "string", "description": "The name of a pack on sale."}},
+        "description": "Either amount, of at most two decimals, or pack.",
+    },
+    {"amount": 25},
+)
+PURCHASE: Final = _answers(
+    (
+        200,
+        "Where to pay.",
+        {
+            "checkout_url": "https://checkout.stripe.com/c/pay_...",
+            "session_id": "cs_live_...",
+            "order_id": "ord_agj2dqr3dz5flhioajbkyeqaai",
+        },
+    ),
+    _UNAUTHORIZED,
+    (409, "The Idempotency-Key belongs to another purchase.", _error("conflict", "Use a new Idempotency-Key.")),
+    _BAD,
+    (
+        503,
+        "Stripe is away. You were not charged: send the same again.",
+        _error("payment_provider_unavailable", "The payment provider could not be reached.", idempotency_key="ord_..."),
+    ),
+)
+WEBHOOK_BODY: Final = _body({"type": "object", "description": "A Stripe event."}, {"id": "evt_...", "object": "event"})
+WEBHOOK: Final = _answers(
+    (200, "The event is stored.", {"received": True}),
+    (400, "Not signed by Stripe, or changed.", _error("invalid_webhook", "No accepted secret signed this body.")),
+    (503, "No signing secret is set: closed.", _error("webhook_closed", "This server takes no webhooks.")),
+)
+DEDUCT_BODY: Final = {
+    **_body(_DEDUCTION, {"user_id": "user_abc123", "amount": 0.05, "request_id": "call-42"}),
+    "parameters": _SERVICE,
+}
+DEDUCT: Final = _answers(
+    (200, "Charged.", _DONE),
+    _NO_SERVICE,
+    (402, "Not enough credits; nothing was charged.", _SHORT),
+    (404, "No such user.", _error("not_found", "There is no such user or organization.")),
+    (409, "The request_id was charged with another amount.", _error("hold_conflict", "...")),
+    _BAD,
+)
+BATCH_BODY: Final = {
+    **_body(
+        {
+            "type": "object",
+            "required": ["deductions"],
+            "additionalProperties": False,
+            "properties": {"deductions": {"type": "array", "minItems": 1, "maxItems": 1000, "items": _DEDUCTION}},
+        },
+        {
+            "deductions": [
+                {"user_id": "user_abc123", "amount": 0.05, "request_id": "call-42"},
+                {"user_id": "user_abc123", "amount": 0.12},
+            ]
+        },
+    ),
+    "parameters": _SERVICE,
+}
+BATCH: Final = _answers(
+    (
+        200,
+        "One result per deduction.",
+        {
+            "results": [_DONE, {"user_id": "user_abc123", "request_id": None, "status": 402, **_SHORT}],
+            "succeeded": 1,
+            "failed": 1,
+            "deducted": 0.05,
+        },
+    ),
+    _NO_SERVICE,
+    _BAD,
+)

@@ -1,0 +1,74 @@
+"""What the API needs of the world: built once by the app (or a test), reached by every route through one function."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Annotated
+
+import asyncpg
+from fastapi import Depends, Request
+
+from tallystick.accounts.authenticate import KeyRing
+from tallystick.api.service_token import ServiceTokens
+from tallystick.base.changes import Changes
+from tallystick.catalog.book import Book
+from tallystick.library.credit_service import CreditService
+from tallystick.payments.inbox import Inbox
+from tallystick.payments.purchase_terms import PurchaseTerms
+from tallystick.payments.stripe_client import StripeClient
+from tallystick.reservations.lanes import Lanes
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiDependencies:
+    """`stripe` None means that nothing can be bought; no webhook secret closes the webhook; no service token closes
+    deducting. `public_url` is where customers reach this server, without a slash at the end."""
+
+    pool: asyncpg.Pool
+    lanes: Lanes
+    changes: Changes
+    keyring: KeyRing
+    book: Callable[[], Book]
+    public_url: str
+    stripe: StripeClient | None = None
+    webhook_secrets: tuple[str, ...] = ()
+    service_tokens: tuple[str, ...] = ()
+    purchase_min: int = 1
+    purchase_max: int = 10_000
+    sign_up_open: bool = True
+    body_max_bytes: int = 1_000_000
+    body_timeout_s: float = 30.0
+    now: Callable[[], datetime] = field(default=_utc_now)
+
+    @cached_property
+    def credits(self) -> CreditService:
+        """The one implementation of the credits API; the routes only translate."""
+        return CreditService(self.pool, self.lanes, stripe=self.stripe, book=self.book, terms=self.terms, now=self.now)
+
+    @cached_property
+    def terms(self) -> PurchaseTerms:
+        return PurchaseTerms(public_url=self.public_url, minimum=self.purchase_min, maximum=self.purchase_max)
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """Also run by the app's background loop, so that an event that could not be processed is tried again."""
+        return Inbox(
+            self.pool, secrets=self.webhook_secrets, livemode=None if self.stripe is None else self.stripe.livemode
+        )
+
+    @cached_property
+    def accepted_services(self) -> ServiceTokens:
+        return ServiceTokens(self.service_tokens)
+
+
+def _of(request: Request) -> ApiDependencies:
+    dependencies: ApiDependencies = request.app.state.dependencies
+    return dependencies
+
+
+Dependencies = Annotated[ApiDependencies, Depends(_of)]
