@@ -4,6 +4,7 @@
 """
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 from tallystick.base.errors import InvalidAmount
@@ -35,10 +36,11 @@ def parse_amount(value: object, field: str = "amount") -> int:
         raise InvalidAmount(field, "must be greater than zero")
     if value.adjusted() > 18:
         raise InvalidAmount(field, "is too large")
-    exponent = value.normalize().as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -DECIMALS:
+    # As a fraction, for Decimal's own arithmetic rounds to 28 digits and lets 1e-99999999 sink to zero.
+    exact = Fraction(value) * NANO if value.adjusted() >= -DECIMALS else None
+    if exact is None or exact.denominator != 1:
         raise InvalidAmount(field, f"has more than {DECIMALS} decimals")
-    nano = int(value.scaleb(DECIMALS))
+    nano = exact.numerator
     if nano > AMOUNT_MAX_NANO:
         raise InvalidAmount(field, "is too large")
     return nano
@@ -58,12 +60,12 @@ def format_amount(nano: int) -> str:
 
 def from_minor(amount_minor: int, decimals: int = 2) -> int:
     """Fiat minor units (cents) at one credit per unit of currency, in nanocredits."""
-    return amount_minor * 10 ** (DECIMALS - decimals)
+    return amount_minor * int(10 ** (DECIMALS - decimals))
 
 
 def to_minor(nano: int, decimals: int = 2) -> int:
     """Nanocredits as fiat minor units; raises InvalidAmount where they are not a whole number of them."""
-    minor, rest = divmod(nano, 10 ** (DECIMALS - decimals))
+    minor, rest = divmod(nano, int(10 ** (DECIMALS - decimals)))
     if rest:
         raise InvalidAmount("amount", f"has more than {decimals} decimals, which cannot be charged")
     return minor

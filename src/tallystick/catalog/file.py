@@ -120,5 +120,8 @@ def _sentence(error: msgspec.ValidationError) -> str:
     """msgspec's "Expected `int`, got `str` - at `$.tiers[0].input`" with the field first."""
     problem, _, path = str(error).partition(" - at ")
     field = path.strip("`").removeprefix("$").lstrip(".")
-    words = problem[:1].lower() + problem[1:].replace("Object", "it")
+    words = problem.replace("Object contains unknown field", "there is no field").replace(
+        "Object missing", "is missing"
+    )
+    words = words[:1].lower() + words[1:]
     return f"{field}: {words}" if field else words

@@ -5,15 +5,16 @@ Each reading function takes `where`, the sentence's beginning ("price openai/gpt
 
 from collections.abc import Iterable
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 from tallystick.catalog.errors import CatalogError
 from tallystick.catalog.price import KINDS, MARKUP_ONE, UNITS_PER_RATE, Kind, Rates, Tier
 from tallystick.catalog.tables import RatesTable, TierTable
 
-# A million dollars per million tokens, a thousand per image or request: more is a slip of the pen, and these fit
-# a BIGINT with room for sums.
-RATE_MAX: Final = 10**18
+# Per million tokens, and per image or request: more is a slip of the pen, and every rate below fits a BIGINT.
+DOLLARS_MAX: Final = 1_000_000
+DOLLARS_MAX_ONE: Final = 1_000
 DECIMALS: Final = 9
 # Rates of these kinds are written per one, all others per million.
 PER_ONE: Final[tuple[Kind, ...]] = ("image", "request")
@@ -74,14 +75,14 @@ def _scaled(value: Decimal, where: str, field: str, places: int) -> int:
         raise CatalogError([f"{where}: {field} must be a finite number"])
     if value < 0:
         raise CatalogError([f"{where}: {field} must not be negative"])
-    limit = RATE_MAX // UNITS_PER_RATE
     # The size is looked at before the digits: 1e999999999 must not be written out as an integer.
-    if value.adjusted() > 15 or value * 10**DECIMALS > (limit if field in PER_ONE else limit * 1000):
+    if (value and value.adjusted() > 6) or value > (DOLLARS_MAX_ONE if field in PER_ONE else DOLLARS_MAX):
         raise CatalogError([f"{where}: {field} is too large"])
-    exponent = value.normalize().as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -places:
+    # As a fraction, for Decimal's own arithmetic rounds to 28 digits and lets 1e-99999999 sink to zero.
+    exact = Fraction(value) * int(10**places) if not value or value.adjusted() >= -places else None
+    if exact is None or exact.denominator != 1:
         raise CatalogError([f"{where}: {field} has more than {places} decimals"])
-    return int(value.scaleb(places))
+    return exact.numerator
 
 
 def _plain(value: Decimal) -> str:

@@ -36,8 +36,8 @@ async def set_price(
     From `effective_from` on, or from now. `model` may be "*", with a markup. Raises CatalogError as a catalog file
     with this price would. A file that names the same price has the last word when it is applied again.
     """
-    written = {"provider": provider, "model": model, "markup": markup, "allow_loss": allow_loss, **(rates or {})}
-    table = msgspec.convert(written, PriceTable)
+    written: dict[str, object] = {"provider": provider, "model": model, "markup": markup, "allow_loss": allow_loss}
+    table = msgspec.convert(written | dict((rates or {}).items()), PriceTable)
     name = f"{provider}/{model}"
     wanted = Wanted(document=read_price(table, f"price {name}"), effective_from=effective_from)
     async with connection.transaction():

@@ -1,4 +1,5 @@
--- Everything that is for sale or routed to, as published: append-only, every version stays readable.
+-- Everything that is for sale or routed to, as published: append-only (7_partitions.sql), every version stays readable,
+-- for usage is repriced from these rows for as long as the usage itself is kept.
 -- The one in force at T is the newest with effective_from <= T (then the highest id). `document` is checked by
 -- tallystick.catalog before it is written. A retired name has a last version with retired = true.
 create table catalog_entry (
@@ -14,13 +15,3 @@ create table catalog_entry (
     published_at timestamptz not null default clock_timestamp()
 );
 create index catalog_entry_in_force on catalog_entry (kind, name, effective_from desc, id desc);
-
--- Usage is repriced from these rows for as long as the usage itself is kept.
-create function refuse_catalog_change() returns trigger language plpgsql as $$
-begin
-    raise exception 'catalog_entry is append-only: publish a new version' using errcode = 'restrict_violation';
-end $$;
-create trigger catalog_entry_append_only before update or delete on catalog_entry
-    for each row execute function refuse_catalog_change();
-create trigger catalog_entry_not_truncated before truncate on catalog_entry
-    for each statement execute function refuse_catalog_change();
