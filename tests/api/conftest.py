@@ -7,13 +7,10 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from tallystick.accounts.authenticate import KeyRing
-from tallystick.api import auth, keys
+from tallystick.api.app import create_api
 from tallystick.api.dependencies import ApiDependencies
-from tallystick.api.envelope import Envelope
-from tallystick.api.errors import answer_errors
 from tallystick.base.changes import Changes
 from tallystick.base.errors import Unauthorized
 from tallystick.catalog.book import Book
@@ -31,15 +28,11 @@ async def new_client(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[Callable[...
 
         def make(public_url: str = "http://pay.example.com", **options: Any) -> httpx.AsyncClient:
             changes = Changes(dsn)
-            app = FastAPI()
-            app.state.dependencies = ApiDependencies(
+            dependencies = ApiDependencies(
                 pool=pool, lanes=Lanes(dsn), changes=changes, keyring=KeyRing(pool, changes), book=no_book,
                 public_url=public_url, **options,
             )  # fmt: skip
-            app.include_router(auth.router)
-            app.include_router(keys.router)
-            answer_errors(app)
-            app.add_middleware(Envelope, body_max_bytes=1_000_000, body_timeout_s=30.0)
+            app = create_api(dependencies)
             client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=public_url)
             stack.push_async_callback(client.aclose)
             return client
