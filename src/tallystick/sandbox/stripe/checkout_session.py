@@ -136,7 +136,9 @@ def _read(parameters: Parameters, now: int) -> Object:
         message = f"The sandbox simulates {' and '.join(_KINDS)}, not {unknown[0]}."
         raise invalid_parameter("payment_method_types", message)
     parameters.choice("ui_mode", ("hosted_page",))
+    adaptive = parameters.level("adaptive_pricing")
     given: Mapping[str, object] = {
+        "adaptive_pricing": {"enabled": bool(adaptive and adaptive.flag("enabled"))},
         "cancel_url": parameters.url("cancel_url"),
         "client_reference_id": parameters.text("client_reference_id", max_length=200),
         "customer": customer,
