@@ -11,6 +11,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 # What a secret of ours or of a provider looks like. No code logs one on purpose; this is the net below it.
 _SECRET: Final = re.compile(r"\b(tsk|tss|sk|rk|whsec|pk)[-_][A-Za-z0-9_\-]{8,}|postgres(ql)?://[^@\s]+@")
 
+# They write a line for every call they make; ours say what the calls were for.
+_CHATTY: Final = ("httpx", "httpcore", "stripe", "alembic", "asyncio")
+
 
 def configure(level: str, layout: str) -> None:
     """Send structlog and the standard library's logging through one chain; call once per process, first thing."""
@@ -32,6 +35,8 @@ def configure(level: str, layout: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=last, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
+    for library in _CHATTY:
+        logging.getLogger(library).setLevel(max(threshold, logging.WARNING))
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

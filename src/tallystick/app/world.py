@@ -21,6 +21,7 @@ from tallystick.base.errors import Misconfigured
 
 _START_LIMIT_S: Final = 60.0
 _STOP_LIMIT_S: Final = 40.0
+_LOG_LINES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,13 @@ def world(*, workers: int = 1, port: int | None = None, progress: Callable[[str]
         catalog.write_text(_catalog(model))
         progress("Publishing the catalog")
         command(environment, "apply", str(catalog))
-        yield World(address, model, stripe, services_token, environment)
+        try:
+            yield World(address, model, stripe, services_token, environment)
+        except Exception:
+            # The folder goes away with the world; what the server said about the fault must not.
+            for line in Path(folder, "server.log").read_text().splitlines()[-_LOG_LINES:]:
+                progress(line)
+            raise
 
 
 def command(environment: dict[str, str], *words: str) -> str:
