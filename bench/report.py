@@ -3,13 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-_BEGIN: Final = "<!-- figures:begin -->"
-_END: Final = "<!-- figures:end -->"
+from typing import TypeAlias
 
 
-class WrongBooks(Exception):
+class WrongBooks(Exception):  # noqa: N818 - it says what is so
     """The books do not add up after a run, so that its speed means nothing."""
 
 
@@ -58,21 +55,48 @@ class Row:
         return self.figure, f"{amount(self.value)} {self.unit}", target, reached, self.basis
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A figure that could not be measured here, and why: it stands in the table, so that nobody thinks it was met."""
+
+    figure: str
+    reason: str
+    is_met: bool = True
+
+    def cells(self) -> tuple[str, ...]:
+        return self.figure, "**skipped**", "", "", self.reason
+
+
+Figure: TypeAlias = Row | Skipped
+
+
+def medians(runs: Sequence[Sequence[Figure]]) -> list[Figure]:
+    """Of each figure that several runs have measured, the row with the median value."""
+    chosen: list[Figure] = []
+    for same in zip(*runs, strict=True):
+        rows = sorted((one for one in same if isinstance(one, Row)), key=lambda row: row.value)
+        chosen.append(rows[len(rows) // 2] if rows else same[0])
+    return chosen
+
+
 def amount(value: float) -> str:
     """Three significant digits, as many as such measurements are worth; whole thousands with a separator."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def markdown(rows: Iterable[Row]) -> str:
+def markdown(rows: Iterable[Figure]) -> str:
     """The rows as a Markdown table."""
     cells = [("Figure", "Measured", "Target", "Reached", "From"), ("---",) * 5, *(row.cells() for row in rows)]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in cells)
 
 
-def write(path: Path, sections: Sequence[str]) -> None:
-    """Put the sections between the markers of the document, and leave the rest of it as it is."""
-    before, begin, rest = path.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"{path} has lost its lines {_BEGIN} and {_END}")
-    path.write_text("\n\n".join([before + begin, *sections, end + after]))
+def write(path: Path, section: str, text: str) -> None:
+    """Replace what stands between the section's markers in the document; a new section goes to its end."""
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+    before, found, rest = path.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if found and not closed:
+        raise ValueError(f"{path} has lost its line {end}")
+    if not found:
+        before, after = f"{before.rstrip()}\n\n", "\n"
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
