@@ -1,7 +1,8 @@
 """Every test that touches data gets its own PostgreSQL database, copied from one migrated template.
 
 The server is our own embedded one, shared by the workers of a run and gone after it. TALLYSTICK_TEST_DATABASE_URL
-names one that is already there instead, TALLYSTICK_TEST_POSTGRES other binaries: a folder, or a version of the system's.
+names one that is already there instead; TALLYSTICK_TEST_POSTGRES other binaries, by their folder or as a version of the
+system's.
 """
 
 import os

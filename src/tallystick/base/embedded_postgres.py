@@ -36,6 +36,7 @@ _log = structlog.get_logger()
 _RETRY_S = 0.1
 _PATIENCE_S = 5.0
 _CONNECT_S = 30.0
+_LEAVING = b"leaving"
 
 # For a billing ledger on one machine: what is acknowledged is on disk, and checkpoints do not come in the way.
 SETTINGS: Mapping[str, str] = {
@@ -77,6 +78,7 @@ class EmbeddedPostgres:
         self._on_progress = on_progress or (lambda message: _log.info("postgres", message=message))
         self._phase = ""
         self._message = ""
+        self._leaving = False
         self._changed = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
@@ -115,7 +117,7 @@ class EmbeddedPostgres:
     async def _join(self) -> None:
         """Connect to the folder's supervisor, or start one. Another one may be stopping just now: then wait for it."""
         waiting_since = time.monotonic()
-        while True:
+        while not self._leaving:
             try:
                 self._reader, self._writer = await asyncio.open_unix_connection(self._home.run / "control")
             except (FileNotFoundError, ConnectionRefusedError):
@@ -133,10 +135,12 @@ class EmbeddedPostgres:
     async def _follow(self) -> None:
         """Hear what the supervisor says; when it is gone (killed, or it was leaving as we came), get another one."""
         while True:
-            while line := await self._reader.readline():
-                await self._learn(**json.loads(line))
+            # A reset is the same as an end: a killed supervisor leaves what we wrote unread.
+            with contextlib.suppress(ConnectionError):
+                while line := await self._reader.readline():
+                    await self._learn(**json.loads(line))
             self._writer.close()
-            if self._phase == "failed":
+            if self._leaving or self._phase == "failed":
                 return
             await self._learn("starting", "", None)
             try:
@@ -144,6 +148,8 @@ class EmbeddedPostgres:
             except Misconfigured as error:
                 await self._learn("failed", error.message, None)
                 return
+            if self._leaving:
+                self._writer.write(_LEAVING)
 
     async def _learn(self, phase: str, message: str, pid: int | None) -> None:
         is_news = message not in {"", self._message}
@@ -155,16 +161,10 @@ class EmbeddedPostgres:
 
     async def _leave(self) -> None:
         """Say so, and wait for the end: of the connection while others stay, of the server if we were the last."""
-        self._follower.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._follower
+        self._leaving = True
         with contextlib.suppress(ConnectionError):
-            self._writer.write(b"leaving")
-            while await self._reader.read(4096):
-                pass
-        self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
+            self._writer.write(_LEAVING)
+        await self._follower
 
 
 def _open_home(data_dir: Path) -> Home:
@@ -259,7 +259,7 @@ class RunningPostgres:
             reason = str(error) or type(error).__name__
             raise Misconfigured(f"DATABASE_URL: no connection to PostgreSQL at {address}: {reason}") from error
         major = connection.get_server_version().major
-        await connection.close()
+        await connection.close(timeout=_CONNECT_S)
         if major < OLDEST_MAJOR:
             raise Misconfigured(f"DATABASE_URL: PostgreSQL {major} at {address} is too old; {OLDEST_MAJOR} is needed.")
         return self

@@ -247,18 +247,20 @@ def _leftover_server(data: Path) -> int | None:
     PostgreSQL itself only asks whether some process has that number, and would refuse to start for a stranger's.
     """
     lines = _pid_file(data)
-    if not lines or not lines[0].strip().isdigit():
-        return None
-    pid = int(lines[0])
-    try:
-        folder = Path(f"/proc/{pid}/cwd").resolve(strict=True)
-    except OSError:
-        folder = None
-    if folder == data.resolve():
+    pid = int(lines[0]) if lines and lines[0].strip().isdigit() else None
+    if pid is not None and _folder_of_process(pid) == data.resolve():
         return pid
     if Path("/proc/self").exists():
-        (data / "postmaster.pid").unlink()
+        (data / "postmaster.pid").unlink(missing_ok=True)
     return None
+
+
+def _folder_of_process(pid: int) -> Path | None:
+    try:
+        return Path(f"/proc/{pid}/cwd").resolve(strict=True)
+    except OSError:
+        # It is gone, or it is another user's and so not our server.
+        return None
 
 
 def _pid_file(data: Path) -> list[str]:
