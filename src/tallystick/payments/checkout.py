@@ -63,7 +63,7 @@ async def _session(
                 id=order.id,
                 organization=order.organization,
                 user_id=order.created_by,
-                customer=await _customer(pool, stripe, order.organization),
+                customer=await _customer(pool, stripe, order),
                 title=purchase.title,
                 amount_minor=order.amount_minor,
                 currency=order.currency,
@@ -80,9 +80,11 @@ async def _session(
         raise
 
 
-async def _customer(pool: asyncpg.Pool, stripe: StripeClient, organization: str) -> str:
-    known = await _queries.find_customer(pool, organization=organization, livemode=stripe.livemode)
+async def _customer(pool: asyncpg.Pool, stripe: StripeClient, order: Order) -> str:
+    known = await _queries.find_customer(pool, organization=order.organization, livemode=stripe.livemode)
     if known is None:
-        created = await stripe.create_customer(organization)
-        known = await _queries.keep_customer(pool, organization=organization, livemode=stripe.livemode, id=created)
+        created = await stripe.create_customer(order.organization, order_id=order.id)
+        known = await _queries.keep_customer(
+            pool, organization=order.organization, livemode=stripe.livemode, id=created
+        )
     return str(known)

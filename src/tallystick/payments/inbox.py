@@ -1,6 +1,5 @@
 """The webhook inbox: every event is verified, stored, and only then acted on, once."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -61,19 +60,11 @@ class Inbox:
         await _queries.store(self._pool, id=header.id, type=header.type, body=body, livemode=header.livemode)
 
     async def process_open(self) -> int:
-        """Act on what is stored and due but not done; how many events were done."""
+        """Act on what is stored and due but not done; how many events were done. Run it again and again: it is what
+        turns an event that could not be processed into one that was late."""
         due = [row["id"] async for row in _queries.due(self._pool, most=_PASS_MAX)]
         done = [await self._try(event_id) for event_id in due]
         return sum(done)
-
-    async def run(self, interval_s: float = 5.0) -> None:
-        """Process what is open again and again, until cancelled."""
-        while True:
-            try:
-                await self.process_open()
-            except _AWAY as error:
-                _log.warning("webhook_inbox_unreachable", problem=str(error))
-            await asyncio.sleep(interval_s)
 
     async def _try(self, event_id: str) -> bool:
         try:

@@ -62,12 +62,13 @@ class StripeClient:
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]
 
-    async def create_customer(self, organization: str) -> str:
-        """The customer that stands for an organization at Stripe; the same one when it is asked for again."""
+    async def create_customer(self, organization: str, *, order_id: str) -> str:
+        """A customer that stands for an organization at Stripe; the same one when the same order asks again."""
         with _known_errors():
             customer = await self._client.v1.customers.create_async(
                 {"metadata": {"organization": organization}},
-                {"idempotency_key": f"customer-{organization}"},
+                # By order, not by organization: Stripe remembers a failure under its key, too, and it must not stay.
+                {"idempotency_key": f"{order_id}-customer"},
             )
         return customer.id
 
@@ -160,6 +161,6 @@ def _known_errors() -> Iterator[None]:
             raise PaymentRefused("The payment provider refused this purchase.") from error
         raise PaymentPending(
             "The payment provider could not be reached. You were not charged. "
-            "Send the same request again, with the same Idempotency-Key, to go on.",
+            "Send the same request again, with the same Idempotency-Key, to go on; or start a new purchase.",
             retry_after=5,
         ) from error
