@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.catalog.document import CostProfile, CredentialReference, Pack, Price, Provider, Route
+from tallystick.catalog.document import CostProfile, CredentialReference, EntryKind, Pack, Price, Provider, Route
 from tallystick.catalog.errors import CatalogError
 from tallystick.catalog.file import parse
 from tallystick.catalog.price import Rates, Tier
@@ -17,7 +17,7 @@ ROUTE = '[[route]]\nalias = "fast"\n'
 PACK = '[[pack]]\nslug = "starter"\nname = "Starter"\n'
 
 
-def only(text: str, kind: str, name: str) -> object:
+def only(text: str, kind: EntryKind, name: str) -> object:
     (wanted,) = parse(text)[kind][name]
     return wanted.document
 

@@ -13,7 +13,7 @@ from tallystick.catalog.document import CostProfile
 from tallystick.catalog.errors import CatalogError
 from tallystick.catalog.import_prices import import_prices
 from tallystick.catalog.list_prices import list_prices
-from tallystick.catalog.price import Rates
+from tallystick.catalog.price import Kind, Rates
 from tallystick.catalog.publish import apply
 from tallystick.catalog.set_price import set_price
 
@@ -132,7 +132,7 @@ async def test_a_price_by_hand_is_checked_as_one_from_a_file(connection: asyncpg
         await set_price(connection, "openai", "gpt-4o-mini", now=NOW)
     with pytest.raises(CatalogError, match="markup must be above 0"):
         await set_price(connection, "openai", "*", now=NOW, markup=Decimal(0))
-    rates = {"input": Decimal("0.15"), "output": Decimal("0.60")}
+    rates: dict[Kind, Decimal] = {"input": Decimal("0.15"), "output": Decimal("0.60")}
     done = await set_price(connection, "openai", "gpt-4o-mini", now=NOW, rates=rates, allow_loss=True)
     assert done.lines() == ["+ price openai/gpt-4o-mini: input 0.15, output 0.6, allow_loss true"]
     assert not await set_price(connection, "openai", "gpt-4o-mini", now=LATER, rates=rates, allow_loss=True)

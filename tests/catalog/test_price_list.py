@@ -125,29 +125,24 @@ def test_a_dated_spelling_is_recognised_and_kept() -> None:
     assert one("openai", "gpt-4o-mini-2024-07-18").rates == one("openai", "gpt-4o-mini").rates
 
 
+def dated(day: date, dollars: int) -> ConditionalPrice:
+    price = ModelPrice(input_mtok=Decimal(dollars))
+    return ConditionalPrice(constraint=StartDateConstraint(start_date=day), prices=price)
+
+
 def test_the_price_in_force_now_is_taken() -> None:
-    dated = next(
-        (provider, model, model.prices[-1].constraint.start_date)
-        for provider in providers
-        for model in provider.models
-        if isinstance(model.prices, list)
-        and len(model.prices) == 2
-        and hasattr(model.prices[-1].constraint, "start_date")
-        and is_metered_whole(model.prices[0].prices)
-        and is_metered_whole(model.prices[1].prices)
-        and model.prices[0].prices.input_mtok != model.prices[1].prices.input_mtok
-        and isinstance(model.prices[0].prices.input_mtok, Decimal)
-        and isinstance(model.prices[1].prices.input_mtok, Decimal)
-        and provider.find_model(model.id) is model
-    )
-    provider, model, start = dated
-    begin = datetime(start.year, start.month, start.day, tzinfo=UTC)
-    before = one(provider.id, model.id, begin.replace(year=begin.year - 1))
-    after = one(provider.id, model.id, begin)
-    assert before.rates is not None
-    assert after.rates is not None
-    assert before.rates.input == model.prices[0].prices.input_mtok * 10**9
-    assert after.rates.input == model.prices[1].prices.input_mtok * 10**9
+    prices = [
+        ConditionalPrice(prices=ModelPrice(input_mtok=Decimal(2))),
+        dated(date(2026, 7, 1), 3),
+        dated(date(2026, 8, 1), 4),
+    ]
+    model = ModelInfo(id="m", match=ClauseEquals(equals="m"), prices=prices)
+    moments = [
+        datetime(2026, 6, 30, 23, 59, tzinfo=UTC),
+        *(datetime(2026, month, 1, tzinfo=UTC) for month in (7, 8, 9)),
+    ]
+    found = [_listed("m", model, moment) for moment in moments]
+    assert [entry.rates and entry.rates.input for entry in found] == [2 * 10**9, 3 * 10**9, 4 * 10**9, 4 * 10**9]
 
 
 def test_a_price_by_the_hour_is_imported_at_its_dearest_at_any_hour() -> None:
@@ -166,9 +161,7 @@ def test_hours_hold_on_every_day_until_a_later_date_replaces_them() -> None:
         prices=[
             ConditionalPrice(prices=ModelPrice(input_mtok=Decimal(2))),
             ConditionalPrice(constraint=evening, prices=ModelPrice(input_mtok=Decimal(5))),
-            ConditionalPrice(
-                constraint=StartDateConstraint(start_date=date(2026, 7, 1)), prices=ModelPrice(input_mtok=Decimal(3))
-            ),
+            dated(date(2026, 7, 1), 3),
         ],
     )
     before, after = (_listed("m", model, datetime(2026, month, 1, tzinfo=UTC)) for month in (6, 7))

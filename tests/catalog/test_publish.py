@@ -24,7 +24,7 @@ USAGE = Usage(input_tokens=1_000_000)
 
 
 async def rows(connection: asyncpg.Connection) -> int:
-    return await connection.fetchval("select count(*) from catalog_entry")
+    return int(await connection.fetchval("select count(*) from catalog_entry"))
 
 
 async def book_now(connection: asyncpg.Connection) -> Book:

@@ -88,16 +88,21 @@ def changes(
         for entry in wanted
         if entry.effective_from is not None and (entry.effective_from > now or not versions)
     }
+    kept = living(versions, now)
     appended: list[Change] = []
     known = list(versions)
     for moment in sorted(moments):
         before = in_force(known, moment)
         after = _wanted_at(wanted, moment)
         if wanted and after is None:
-            continue
+            # Until its first date the name goes on as it is now, whoever said so.
+            if _document(before) == _document(kept):
+                continue
+            after = Wanted(document=kept.document) if kept else None
         if _says(before, after.document if after else None, source):
             continue
-        _refuse_to_change_the_past(kind, name, after, bool(versions), now)
+        if versions and moment == now and after is not None and after.effective_from is not None:
+            _refuse_the_past(kind, name, after.effective_from, now)
         change = Change(
             kind=kind,
             name=name,
@@ -128,6 +133,10 @@ def as_version(change: Change, id_: int) -> Version:
     )
 
 
+def _document(version: Version | None) -> Document | None:
+    return None if version is None or version.retired else version.document
+
+
 def _wanted_at(wanted: Sequence[Wanted], moment: datetime) -> Wanted | None:
     dated = [entry for entry in wanted if entry.effective_from is not None and entry.effective_from <= moment]
     if dated:
@@ -142,15 +151,12 @@ def _says(version: Version | None, document: Document | None, source: str) -> bo
     return version.document == document and version.source == source
 
 
-def _refuse_to_change_the_past(
-    kind: EntryKind, name: str, wanted: Wanted | None, published: bool, now: datetime
-) -> None:
-    if wanted is None or wanted.effective_from is None or not published or wanted.effective_from > now:
-        return
-    date = wanted.effective_from.isoformat()
-    raise CatalogError(
-        [f"{kind} {name}: effective_from {date} is in the past; leave it out, or name a time that is still to come"]
-    )
+def _refuse_the_past(kind: EntryKind, name: str, effective_from: datetime, now: datetime) -> None:
+    if effective_from < now:
+        date = effective_from.isoformat()
+        raise CatalogError(
+            [f"{kind} {name}: effective_from {date} is in the past; leave it out, or name a time that is still to come"]
+        )
 
 
 def _next_id(versions: Sequence[Version]) -> int:
