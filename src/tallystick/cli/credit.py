@@ -1,4 +1,4 @@
-"""`credits`: grant, balance, history, and the transfers of one request."""
+"""`credits`: grant, balance, history, and what one request came to."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -17,6 +17,8 @@ from tallystick.ledger import read
 from tallystick.ledger.account import Balance
 from tallystick.ledger.trace import TracedTransfer, transfers_of
 from tallystick.payments.grant import grant as post_grant
+from tallystick.reservations.recorded import recorded
+from tallystick.reservations.usage_record import UsageRecord
 from tallystick.settings import Settings
 
 
@@ -26,6 +28,7 @@ def register(app: typer.Typer) -> None:
     group.command("balance")(balance)
     group.command("history")(history)
     group.command("transfers")(transfers)
+    group.command("request")(request)
     app.add_typer(group, name="credits")
 
 
@@ -106,36 +109,66 @@ def history(
     )
 
 
+def request(
+    request_id: Annotated[str, typer.Argument(help="The x-request-id of an answer.")], as_json: AsJson = False
+) -> None:
+    """Show what one request used, what it cost us, what the customer was charged, and the transfers it made."""
+    wanted = _operation(request_id)
+
+    async def work(pool: asyncpg.Pool, _settings: Settings) -> tuple[datetime, UsageRecord, list[TracedTransfer]]:
+        async with pool.acquire() as connection:
+            at, record = await recorded(connection, wanted)
+            return at, record, [*await transfers_of(connection, wanted)]
+
+    at, record, made = with_books(work)
+    amounts = {"cost": record.cost, "charge": record.charge, "margin": record.charge - record.cost}
+    tokens = {
+        name: getattr(record, name)
+        for name in UsageRecord.__struct_fields__
+        if name.endswith("_tokens") or name == "images"
+    }
+    told = {"request": record.id, "ended_at": at, "model": f"{record.provider}/{record.model}", "alias": record.alias}
+    told |= {"outcome": record.outcome, "rule": record.rule, "usage_source": record.usage_source}
+
+    def text() -> None:
+        used = {name: count for name, count in tokens.items() if count}
+        fields({**told, **used, **{name: format_amount(nano) for name, nano in amounts.items()}})
+        console.print()
+        _print_transfers(made)
+
+    exact = {name: to_decimal(nano) for name, nano in amounts.items()}
+    show({**told, "usage": tokens, **exact, "transfers": [_as_dict(t) for t in made]}, as_json, text)
+
+
 def transfers(
     operation: Annotated[str, typer.Argument(help="A request id, or the id of another operation.")],
     as_json: AsJson = False,
 ) -> None:
     """List the transfers that one request, purchase or grant made."""
-    try:
-        wanted = UUID(operation.removeprefix("req_"))
-    except ValueError:
-        raise InvalidInput("operation", "must be the UUID of a request or another operation") from None
+    wanted = _operation(operation)
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> list[TracedTransfer]:
         async with pool.acquire() as connection:
             return [*await transfers_of(connection, wanted)]
 
     found = with_books(work)
-    show(
-        [
-            {
-                "seq": t.seq,
-                "at": t.at,
-                "kind": t.kind,
-                "debit": t.debit,
-                "credit": t.credit,
-                "amount": to_decimal(t.amount),
-            }
-            for t in found
-        ],
-        as_json,
-        lambda: table(
-            [">Seq", "Kind", "Debit", "Credit", ">Credits"],
-            [(t.seq, t.kind, t.debit, t.credit, format_amount(t.amount)) for t in found],
-        ),
+    show([_as_dict(t) for t in found], as_json, lambda: _print_transfers(found))
+
+
+def _operation(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInput("operation", "must be the UUID of a request or another operation") from None
+
+
+def _as_dict(t: TracedTransfer) -> dict[str, object]:
+    moved = {"seq": t.seq, "at": t.at, "kind": t.kind, "debit": t.debit, "credit": t.credit}
+    return {**moved, "amount": to_decimal(t.amount)}
+
+
+def _print_transfers(found: list[TracedTransfer]) -> None:
+    table(
+        [">Transfer", "Kind", "Debit", "Credit", ">Credits"],
+        [(t.seq, t.kind, t.debit, t.credit, format_amount(t.amount)) for t in found],
     )

@@ -83,7 +83,7 @@ def _tell(running: World, customer: Customer, progress: Any, *, quiet: bool) -> 
         _call(running, customer, "streamed call", lambda: _streamed(openai), quiet=quiet),
     ]
 
-    progress("Deducting all but a thousandth of a credit as another service would, then calling once more")
+    progress("Deducting all but a millionth of a credit, as a service of yours would, then calling once more")
     rest = customer.balance() - Decimal("0.000001")
     _answer(
         httpx.post(
@@ -170,10 +170,10 @@ def _call(running: World, customer: Customer, name: str, make: Any, *, quiet: bo
             f"{running.address}/v1/receipts/{request_id}", headers={"authorization": f"Bearer {customer.api_key}"}
         )
     )
-    moved = json.loads(command(running.environment, "credits", "transfers", request_id, "--json"))
+    booked = json.loads(command(running.environment, "credits", "request", request_id, "--json"), parse_float=Decimal)
     if Decimal(str(receipt["charge"])) != before - after:
         raise Misconfigured(f"The balance fell by {before - after}, but the receipt says {receipt['charge']}.")
-    told = {"name": name, "request_id": request_id, **answer, "receipt": receipt, "transfers": moved}
+    told = {"name": name, "request_id": request_id, **answer, "receipt": receipt, "booked": booked}
     told |= {"balance_before": before, "balance_after": after}
     if not quiet:
         _print_call(told)
@@ -181,19 +181,20 @@ def _call(running: World, customer: Customer, name: str, make: Any, *, quiet: bo
 
 
 def _print_call(told: dict[str, Any]) -> None:
-    receipt = told["receipt"]
+    receipt, booked = told["receipt"], told["booked"]
     console.print(f"\n[bold]A {told['name']}[/bold]  {told['request_id']}")
     console.print(f"  asked     {_QUESTION}", markup=False)
     console.print(f"  answered  {told['text']}", markup=False)
     console.print(
         f"  tokens    {receipt['usage']['input_tokens']} in, {receipt['usage']['output_tokens']} out,"
-        f" counted by {receipt['usage']['source']}"
+        f" counted by the {receipt['usage_source']}"
     )
-    console.print(f"  cost      {receipt['cost']} to us, charge {receipt['charge']} to the customer")
+    console.print(f"  reserved  {receipt['reserved']} credits before it left")
+    console.print(f"  cost      {booked['cost']} to us; charge {receipt['charge']} to the customer")
     console.print(f"  balance   {told['balance_before']} before, {told['balance_after']} after")
     table(
         ["  Transfer", "Kind", "Debit", "Credit", ">Credits"],
-        [(f"  {row['seq']}", row["kind"], row["debit"], row["credit"], row["amount"]) for row in told["transfers"]],
+        [(f"  {row['seq']}", row["kind"], row["debit"], row["credit"], row["amount"]) for row in booked["transfers"]],
     )
 
 
