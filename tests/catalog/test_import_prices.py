@@ -105,7 +105,7 @@ async def test_an_imported_cost_above_the_price_is_published_and_told(connection
     price = '\n[[price]]\nprovider = "openai"\nmodel = "gpt-4o-mini"\ninput = 0.1\noutput = 0.4\n'
     await apply(connection, PROVIDERS + price, now=NOW)
     done = await import_prices(connection, now=NOW, provider="openai", models=["gpt-4o-mini"])
-    assert any("input of openai/gpt-4o-mini would sell at 0.1" in warning for warning in done.difference.warnings)
+    assert any("input at 0.1 for a cost of 0.15; output at 0.4" in warning for warning in done.difference.warnings)
     assert done.difference
 
 
@@ -124,7 +124,7 @@ async def test_what_cannot_be_metered_is_told(connection: asyncpg.Connection) ->
 
 async def test_a_price_by_hand_is_checked_as_one_from_a_file(connection: asyncpg.Connection) -> None:
     await import_prices(connection, now=NOW, provider="openai", models=["gpt-4o-mini"])
-    with pytest.raises(CatalogError, match=r"gpt-4o-mini would sell at 0\.1 per million and costs 0\.15"):
+    with pytest.raises(CatalogError, match=r"below cost, input at 0\.1 for a cost of 0\.15: raise"):
         await set_price(
             connection, "openai", "gpt-4o-mini", now=NOW, rates={"input": Decimal("0.1"), "output": Decimal(1)}
         )

@@ -187,7 +187,7 @@ async def test_a_loss_is_refused_unless_it_is_meant(connection: asyncpg.Connecti
         await apply(connection, cheap, now=NOW)
     (problem,) = raised.value.problems
     assert problem == (
-        "price acme/small: cached_input of acme/small would sell at 0.07 per million and costs 0.075; "
+        "price acme/small: acme/small would be sold below cost, cached_input at 0.07 for a cost of 0.075: "
         "raise it, or set allow_loss = true"
     )
     assert await rows(connection) == 0
@@ -200,7 +200,7 @@ async def test_a_loss_that_begins_later_is_refused_now(connection: asyncpg.Conne
     dearer = cost.replace("0.60", "0.90") + "effective_from = 2026-06-01\n"
     own = CATALOG.replace("markup = 1.25", "input = 0.2\noutput = 0.8")
     await apply(connection, own, now=NOW)
-    with pytest.raises(CatalogError, match=r"output of acme/small would sell at 0\.8 per million and costs 0\.9"):
+    with pytest.raises(CatalogError, match=r"below cost, output at 0\.8 for a cost of 0\.9: raise it"):
         await apply(connection, own + dearer, now=NOW)
 
 
@@ -216,7 +216,7 @@ async def test_a_loss_that_was_there_before_does_not_block_other_changes(connect
     without_cost = text[: text.index("[[cost_profile]]")] + text[text.index("[[price]]") :]
     difference = await apply(connection, without_cost, now=LATER)
     assert [line.split(":")[0] for line in difference.lines()] == ["~ pack starter"]
-    assert any("would sell at 0.8 per million and costs 0.9" in warning for warning in difference.warnings)
+    assert any("output at 0.8 for a cost of 0.9" in warning for warning in difference.warnings)
 
 
 async def test_all_problems_with_the_past_are_told_and_nothing_is_published(connection: asyncpg.Connection) -> None:

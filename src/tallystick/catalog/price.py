@@ -23,6 +23,14 @@ Kind = Literal[
     "request",
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+PARENTS: Final[dict[Kind, Kind]] = {
+    "cached_input": "input",
+    "cache_write": "input",
+    "input_audio": "input",
+    "reasoning": "output",
+    "output_audio": "output",
+}
+"""Whose rate a kind has when it has none of its own."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):

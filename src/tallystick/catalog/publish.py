@@ -12,7 +12,7 @@ from tallystick.catalog.difference import Difference
 from tallystick.catalog.document import encode
 from tallystick.catalog.errors import CatalogError
 from tallystick.catalog.file import Catalog, parse
-from tallystick.catalog.losses import losses
+from tallystick.catalog.losses import losses, sentences
 from tallystick.catalog.read import versions
 from tallystick.catalog.timeline import Change, Version, as_version, by_name, changes, latest
 
@@ -55,12 +55,12 @@ async def publish(
     after = Book([*published, *(as_version(change, next_id + n) for n, change in enumerate(appended))])
     known, found = losses(before, now), losses(after, now)
     if refuse_losses and (new := found.keys() - known.keys()):
-        raise CatalogError(sorted(loss.sentence() for loss in new))
+        raise CatalogError(sentences(new))
     if appended and not dry_run:
         for change in appended:
             await _append(connection, change)
         await queries.announce(connection)
-    warnings = [*sorted(loss.sentence() for loss in found), *_unsold(after, now)]
+    warnings = [*sentences(found), *_unsold(after, now)]
     return Difference(changes=tuple(appended), warnings=tuple(warnings), now=now)
 
 

@@ -188,7 +188,9 @@ def _price(margin: Margin) -> str:
 
 
 def _share(margin: Margin) -> str:
-    return "" if margin.share is None else f"{margin.share * 100:.1f}%"
+    if margin.share is None:
+        return ""
+    return f"{Decimal(margin.share.numerator * 100) / margin.share.denominator:.1f}%"
 
 
 def _show_difference(found: Difference, dry_run: bool, as_json: bool, **more: object) -> None:
