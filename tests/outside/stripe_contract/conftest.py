@@ -106,8 +106,7 @@ async def witness(request: pytest.FixtureRequest, running: Callable[[str], str])
     """The Stripe that a test is parametrized with."""
     address = running(request.param)
     http_client = stripe.AIOHTTPClient()
-    addresses: stripe.BaseAddresses = {"api": address}
-    client = stripe.StripeClient("sk_test_contract", base_addresses=addresses, http_client=http_client)
+    client = stripe.StripeClient("sk_test_contract", base_addresses={"api": address}, http_client=http_client)
     yield Stripe(request.param, address, client)
     await http_client.close_async()
 

@@ -64,7 +64,7 @@ async def test_what_is_not_http_is_refused_and_closed(address):
 async def test_a_client_that_leaves_in_the_middle_is_seen_to_have_left(slow):
     httpx.delete(f"{slow}/_sandbox/calls")
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "[[tokens=2000]]"}]}
-    async with httpx.AsyncClient(headers={"authorization": "Bearer k"}) as client:
+    async with httpx.AsyncClient(verify=False, headers={"authorization": "Bearer k"}) as client:
         async with client.stream("POST", f"{slow}/v1/chat/completions", json=body) as response:
             await anext(response.aiter_bytes())
         for _ in range(100):
@@ -77,7 +77,7 @@ async def test_a_client_that_leaves_in_the_middle_is_seen_to_have_left(slow):
 
 async def test_canned_answers_whole_or_as_a_stream(start):
     with start(MODULE, "--canned") as address:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=False) as client:
             whole = (await client.post(f"{address}/v1/chat/completions", json={"stream": False})).json()
             stream = await client.post(f"{address}/anything", json={"stream": True})
             counted = (await client.get(f"{address}/_sandbox/calls")).json()

@@ -57,6 +57,15 @@ async def test_an_intent_appears_with_the_first_attempt_and_carries_its_metadata
     assert [row.id for row in found.data] == [session.id]
 
 
+def test_a_feature_can_be_switched_off_but_not_on(shop, checkout):
+    off = {"adaptive_pricing": {"enabled": False}, "automatic_tax": {"enabled": False}}
+    session = shop.v1.checkout.sessions.create({**checkout, **off})
+    assert (session.adaptive_pricing.enabled, session.automatic_tax.enabled) == (False, False)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        shop.v1.checkout.sessions.create({**checkout, "adaptive_pricing": {"enabled": True}})
+    assert refused.value.param == "adaptive_pricing[enabled]"
+
+
 def test_expired_by_request_once(shop, checkout, receiver):
     session = shop.v1.checkout.sessions.create(checkout)
     assert shop.v1.checkout.sessions.expire(session.id).status == "expired"

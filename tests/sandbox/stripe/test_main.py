@@ -9,6 +9,8 @@ import httpx
 import pytest
 import stripe
 
+from tallystick.sandbox.stripe.identifier import Identifiers
+
 MODULE = "tallystick.sandbox.stripe"
 
 
@@ -42,12 +44,11 @@ def test_a_state_file_survives_a_restart(start, checkout, tmp_path, closed_port)
         assert [one["state"] for one in deliveries["deliveries"]] == ["pending"]
 
 
-def test_the_same_seed_makes_the_same_ids(start):
-    made = []
-    for seed in ("7", "7", "8"):
-        with start(MODULE, "--seed", seed) as address, client_of(address) as client:
-            made.append(client.v1.customers.create({}).id)
-    assert made[0] == made[1] != made[2]
+def test_a_seed_makes_the_same_ids_every_time(start):
+    with start(MODULE, "--seed", "7") as address, client_of(address) as client:
+        request = Identifiers(7).new("req_")
+        assert client.v1.customers.create({}).last_response.request_id == request
+    assert Identifiers(7).new("cus_") != Identifiers(8).new("cus_") != Identifiers().new("cus_")
 
 
 def test_half_a_webhook_is_refused():

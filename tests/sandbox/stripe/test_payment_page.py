@@ -13,7 +13,7 @@ CARD = {"email": "page@example.com", "method": "card", "number": "4242 4242 4242
 
 @pytest.fixture
 async def browser(sandbox):
-    async with httpx.AsyncClient(base_url=sandbox.address) as client:
+    async with httpx.AsyncClient(verify=False, base_url=sandbox.address) as client:
         yield client
 
 

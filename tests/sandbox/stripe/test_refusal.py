@@ -17,7 +17,7 @@ def test_a_wrong_key_is_a_401(sandbox, key):
 
 
 async def test_no_key_is_a_401_and_basic_auth_is_a_key(sandbox):
-    async with httpx.AsyncClient(base_url=sandbox.address) as client:
+    async with httpx.AsyncClient(verify=False, base_url=sandbox.address) as client:
         assert (await client.get("/v1/customers")).status_code == 401
         assert (await client.get("/v1/customers", headers={"authorization": "Basic ~~~"})).status_code == 401
         assert (await client.get("/v1/customers", auth=("sk_test_x", ""))).status_code == 200
@@ -97,7 +97,7 @@ def test_a_wrong_line_item_is_named_and_leaves_nothing_behind(shop, checkout, ch
 
 
 async def test_an_unknown_path_says_that_the_sandbox_is_only_a_part(sandbox):
-    async with httpx.AsyncClient(base_url=sandbox.address, auth=("sk_test_x", "")) as client:
+    async with httpx.AsyncClient(verify=False, base_url=sandbox.address, auth=("sk_test_x", "")) as client:
         response = await client.get("/v1/issuing/cards")
         assert response.status_code == 404
         assert "Unrecognized request URL (GET: /v1/issuing/cards)" in response.json()["error"]["message"]
@@ -105,7 +105,7 @@ async def test_an_unknown_path_says_that_the_sandbox_is_only_a_part(sandbox):
 
 
 async def test_the_version_is_echoed_and_checked(sandbox):
-    async with httpx.AsyncClient(base_url=sandbox.address, auth=("sk_test_x", "")) as client:
+    async with httpx.AsyncClient(verify=False, base_url=sandbox.address, auth=("sk_test_x", "")) as client:
         assert (await client.get("/v1/balance")).headers["stripe-version"] == API_VERSION
         older = await client.get("/v1/balance", headers={"stripe-version": "2024-06-20"})
         assert older.headers["stripe-version"] == "2024-06-20"
@@ -121,6 +121,6 @@ async def test_the_version_is_echoed_and_checked(sandbox):
     ],
 )
 async def test_a_body_that_is_no_form_is_a_400(sandbox, body, kind):
-    async with httpx.AsyncClient(base_url=sandbox.address, auth=("sk_test_x", "")) as client:
+    async with httpx.AsyncClient(verify=False, base_url=sandbox.address, auth=("sk_test_x", "")) as client:
         response = await client.post("/v1/customers", content=body, headers={"content-type": kind})
     assert response.status_code == 400

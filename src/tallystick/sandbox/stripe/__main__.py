@@ -42,7 +42,14 @@ async def _serve(chosen: argparse.Namespace) -> None:
         seed=chosen.seed,
     )
     async with open_sandbox(options) as app:
-        config = uvicorn.Config(app, http=ResettableProtocol, log_level="warning", lifespan="off")
+        config = uvicorn.Config(
+            app,
+            http=ResettableProtocol,
+            log_level="warning",
+            lifespan="off",
+            # A call that is being slow on request must not hold up the end of the process.
+            timeout_graceful_shutdown=1,
+        )
         server = _Announcing(config, address)
         await server.serve(sockets=[listening])
 

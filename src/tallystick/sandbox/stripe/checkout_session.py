@@ -15,6 +15,7 @@ from tallystick.sandbox.stripe.world import Object, World
 _HOUR_S = 3600
 _OPEN_S_MIN, _OPEN_S_MAX = _HOUR_S // 2, 24 * _HOUR_S
 _KINDS = ("card", "us_bank_account")
+_SWITCHES = ("adaptive_pricing", "automatic_tax", "invoice_creation", "phone_number_collection")
 
 
 def create(call: Call) -> Object:
@@ -136,6 +137,7 @@ def _read(parameters: Parameters, now: int) -> Object:
         message = f"The sandbox simulates {' and '.join(_KINDS)}, not {unknown[0]}."
         raise invalid_parameter("payment_method_types", message)
     parameters.choice("ui_mode", ("hosted_page",))
+    given_off = {feature: _switched_off(parameters, feature) for feature in _SWITCHES}
     adaptive = parameters.level("adaptive_pricing")
     given: Mapping[str, object] = {
         "adaptive_pricing": {"enabled": bool(adaptive and adaptive.flag("enabled"))},
@@ -153,7 +155,17 @@ def _read(parameters: Parameters, now: int) -> Object:
         "submit_type": parameters.choice("submit_type", ("auto", "pay")),
         "success_url": parameters.require(parameters.url("success_url"), "success_url"),
     }
-    return dict(given)
+    return {**given, **{feature: value for feature, value in given_off.items() if value is not None}}
+
+
+def _switched_off(parameters: Parameters, feature: str) -> Object | None:
+    """A feature may be named to switch it off; switching it on would promise what the sandbox does not do."""
+    asked = parameters.level(feature)
+    if asked is None:
+        return None
+    if asked.flag("enabled"):
+        raise invalid_parameter(asked.name("enabled"), f"The sandbox does not simulate {feature}.")
+    return defaults("", 0)[feature] or {"enabled": False}
 
 
 routes = (
