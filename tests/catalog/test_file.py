@@ -63,6 +63,10 @@ def test_a_markup_and_rates_of_its_own() -> None:
 def test_prices_for_many_models() -> None:
     catalog = parse('[[price]]\nprovider = "*"\nmodel = "*"\nmarkup = 2')
     assert list(catalog["price"]) == ["*/*"]
+    assert parse("markup = 2")["price"] == catalog["price"]
+    assert problems("markup = 2\n" + '[[price]]\nprovider = "*"\nmodel = "*"\nmarkup = 2') == (
+        "price */*: is there twice",
+    )
 
 
 def test_a_provider() -> None:

@@ -55,7 +55,7 @@ def test_every_key_is_explained_with_its_default(name: str) -> None:
 
 def test_no_table_is_explained_that_does_not_exist() -> None:
     titles = set(re.findall(r"^##+ (.+)$", REFERENCE, re.MULTILINE))
-    assert titles - {"Dates"} == set(DOCUMENTED)
+    assert titles - {"Dates", "markup"} == set(DOCUMENTED)
 
 
 def test_every_nested_table_is_known_here() -> None:
@@ -75,3 +75,8 @@ def test_the_prices_in_the_how_to_are_valid_and_its_sum_is_right() -> None:
     assert f"= {Decimal(amount(rates, usage)).scaleb(-9):f}".rstrip("0") in how_to
     charge = amount(rates, usage, read_markup(Decimal("1.25"), ""))
     assert f"= {Decimal(charge).scaleb(-9):f}".rstrip("0") in how_to
+
+
+def test_the_catalog_in_the_readme_is_valid() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", (DOCS.parent / "README.md").read_text(), re.DOTALL)
+    assert list(parse(example)["provider"]) == ["openai"]

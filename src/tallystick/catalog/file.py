@@ -30,6 +30,10 @@ def parse(text: str) -> Catalog:
     except ArithmeticError as error:
         raise CatalogError(["the file holds a number out of range"]) from error
     reader = _Reader()
+    # Short for a price of everything, so that a first catalog needs no table for it.
+    if "markup" in tables and isinstance(tables.get("price", []), list):
+        general = {"provider": ANY, "model": ANY, "markup": tables.pop("markup")}
+        tables["price"] = [general, *tables.get("price", [])]
     for name in sorted(tables.keys() - TABLES.keys()):
         reader.problems.append(f"there is no table {name}; the tables are {', '.join(TABLES)}")
     reader.read(tables, "provider", ProviderTable, read_provider)
