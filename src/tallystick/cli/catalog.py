@@ -154,7 +154,7 @@ def _price_rows(line: PriceLine) -> list[tuple[str, ...]]:
         costs = [(kind, getattr(line.cost, kind)) for kind in KINDS if getattr(line.cost, kind)]
         cells = [(kind, show_rate(cost, kind), "", "") for kind, cost in costs]
     else:
-        cells = [(_what(m), show_rate(m.cost, m.kind), _price(m), _share(m)) for m in line.margins]
+        cells = [(_what(m), show_rate(m.cost, m.kind), _price(m), _share(m)) for m in _told_apart(line)]
     return [(*(first if number == 0 else ("", "")), *cell) for number, cell in enumerate(cells)]
 
 
@@ -173,9 +173,15 @@ def _listed(line: PriceLine) -> dict[str, object]:
                 "price": _price(m),
                 "margin": _share(m),
             }
-            for m in line.margins
+            for m in _told_apart(line)
         ],
     }
+
+
+def _told_apart(line: PriceLine) -> list[Margin]:
+    """Without the kinds that neither the cost nor the price names: those follow their parent's."""
+    rates = [line.cost, *line.cost.tiers, *([line.price, *line.price.tiers] if line.price else [])]
+    return [m for m in line.margins if any(getattr(given, m.kind, None) is not None for given in rates)]
 
 
 def _what(margin: Margin) -> str:
