@@ -27,7 +27,7 @@ class WebhookClosed(Unavailable):
     code = "webhook_closed"
 
 
-class BadWebhook(TallystickError):  # noqa: N818 - named like its siblings of the one tree
+class BadWebhook(TallystickError):
     """The webhook is not signed by Stripe, was signed too long ago, or was changed on its way."""
 
     status = 400

@@ -18,7 +18,7 @@ _OUTCOMES: Final[dict[str, Outcome]] = {
 TYPES: Final = tuple(_OUTCOMES)
 
 
-class UnreadableEventError(ValueError):
+class UnreadableEvent(ValueError):
     """The event does not have the fields that its type promises."""
 
 
@@ -85,15 +85,15 @@ _session = msgspec.json.Decoder(_Event[_Session])
 
 
 def read_header(body: bytes) -> Header:
-    """Raises UnreadableEventError."""
+    """Raises UnreadableEvent."""
     try:
         return _header.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UnreadableEventError(f"not an event: {error}") from error
+        raise UnreadableEvent(f"not an event: {error}") from error
 
 
 def read_payment(event_type: str, body: bytes) -> Payment | None:
-    """The payment an event of this type is about; None when the event is none of ours. Raises UnreadableEventError."""
+    """The payment an event of this type is about; None when the event is none of ours. Raises UnreadableEvent."""
     outcome = _OUTCOMES.get(event_type)
     if outcome is None:
         return None
@@ -102,7 +102,7 @@ def read_payment(event_type: str, body: bytes) -> Payment | None:
             return _of_payment_intent(outcome, _payment_intent.decode(body).data.object)
         return _of_session(outcome, _session.decode(body).data.object)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UnreadableEventError(f"not a {event_type}: {error}") from error
+        raise UnreadableEvent(f"not a {event_type}: {error}") from error
 
 
 def _of_payment_intent(outcome: Outcome, intent: _PaymentIntent) -> Payment:

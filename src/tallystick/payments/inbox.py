@@ -12,7 +12,7 @@ from tallystick.base.errors import Conflict
 from tallystick.base.ids import is_text_id
 from tallystick.payments.credit import credit
 from tallystick.payments.errors import BadWebhook, WebhookClosed
-from tallystick.payments.event import Header, Payment, UnreadableEventError, read_header, read_payment
+from tallystick.payments.event import Header, Payment, UnreadableEvent, read_header, read_payment
 from tallystick.payments.match import mismatch
 from tallystick.payments.order import Order, lock, mark_unpaid
 from tallystick.payments.stripe_client import verify_signature
@@ -50,7 +50,7 @@ class Inbox:
         verify_signature(body, signature, self._secrets)
         try:
             header = read_header(body)
-        except UnreadableEventError as error:
+        except UnreadableEvent as error:
             raise BadWebhook("The body is not a Stripe event.") from error
         await self.store(header, body)
         await self._try(header.id)
@@ -101,7 +101,7 @@ class Inbox:
     async def _act(self, connection: asyncpg.Connection, event_type: str, body: bytes) -> Ending:
         try:
             header, payment = read_header(body), read_payment(event_type, body)
-        except UnreadableEventError as error:
+        except UnreadableEvent as error:
             return "quarantined", str(error)
         if payment is None:
             return "ignored", None

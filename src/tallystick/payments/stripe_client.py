@@ -1,10 +1,10 @@
 """Stripe, as far as we need it: the only module that imports its SDK, and the only one that knows its errors."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import stripe
@@ -44,12 +44,25 @@ class CheckoutSession(msgspec.Struct, frozen=True, kw_only=True):
     url: str
 
 
+class _Http(stripe.HTTPXClient):
+    """The SDK hands a body to httpx in a way that httpx deprecates; the only other async client it has loses the
+    connection errors that come while an answer is being read."""
+
+    def _get_request_args_kwargs(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: object
+    ) -> tuple[list[Any], dict[str, Any]]:
+        args, kwargs = super()._get_request_args_kwargs(method, url, headers, post_data)
+        if isinstance(kwargs["data"], str | bytes):
+            kwargs["content"] = kwargs.pop("data")
+        return args, kwargs
+
+
 class StripeClient:
     """Calls Stripe with one key; `api_base` is another address for it, the offline stand-in's."""
 
     def __init__(self, api_key: str, *, api_base: str | None = None, timeout_s: float = 10.0, retries: int = 2) -> None:
         self.livemode = "_live_" in api_key
-        self._http = stripe.HTTPXClient(timeout=timeout_s)
+        self._http = _Http(timeout=timeout_s)
         self._client = stripe.StripeClient(
             api_key,
             stripe_version=API_VERSION,
