@@ -47,17 +47,17 @@ $$;
 -- aside stays until they end, for it was promised.
 create function expire_lots(p_account bigint, p_now timestamptz) returns bigint language plpgsql as $$
 declare
-    v_now timestamptz := least(p_now, clock_timestamp());
+    v_now timestamptz := least(coalesce(p_now, clock_timestamp()), clock_timestamp());
     v_lanes bigint := (select lanes from ledger_layout);
     v_due bigint;
     v_free bigint;
     v_expired bigint;
 begin
     perform lots_refresh(p_account);
-    select sum(remaining) into v_due from lot where account = p_account and remaining > 0 and expires_at <= v_now;
+    select coalesce(sum(remaining), 0) into v_due from lot where account = p_account and remaining > 0 and expires_at <= v_now;
     select posted - held into v_free from ledger_account where id = p_account;
     v_expired := least(v_due, v_free);
-    if v_expired is null or v_expired <= 0 then
+    if v_expired <= 0 then
         return 0;
     end if;
     update lot
