@@ -20,7 +20,7 @@ from tallystick.reservations.lanes import Lanes
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from server import serve
+from gateway_server import serve
 
 
 async def main(dsn: str, folder: str) -> None:
@@ -46,7 +46,7 @@ async def main(dsn: str, folder: str) -> None:
         )
         await app.start()
         async with serve(app) as base_url:
-            print(base_url, flush=True)
+            print(base_url, flush=True)  # noqa: T201 - how the test learns it
             await stopped.wait()
             await app.shutdown()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import World, body
+from gateway_world import World, body
 
 HUGE = 10**12
 

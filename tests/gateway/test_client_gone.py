@@ -4,8 +4,9 @@ import asyncio
 from typing import Any
 
 import httpx
-from conftest import INPUT, OUTPUT, World, body
-from fake_provider import answer, chunk, completion, event, spoken, stream
+from gateway_provider import answer, chunk, completion, event, spoken, stream
+from gateway_world import INPUT, LIMITS, OUTPUT, World, body, run_world
+from msgspec.structs import replace
 
 
 async def leave_after(world: World, customer: Any, marker: bytes | None, **fields: Any) -> None:
@@ -17,7 +18,7 @@ async def leave_after(world: World, customer: Any, marker: bytes | None, **field
     writer.write(f"{head}content-length: {len(request.content)}\r\n\r\n".encode() + request.content)
     await writer.drain()
     if marker is None:
-        while not world.provider.calls:  # noqa: ASYNC110 - the provider is another program to us
+        while not world.provider.calls:
             await asyncio.sleep(0.01)
     else:
         await reader.readuntil(marker)
@@ -90,8 +91,6 @@ async def test_leaving_in_the_middle_of_the_request_holds_nothing(world: World) 
 
 
 async def test_a_client_that_reads_nothing_is_taken_for_gone(dsn: str, pool: Any, tmp_path: Any) -> None:
-    from conftest import LIMITS, run_world
-    from msgspec.structs import replace
 
     async with run_world(dsn, pool, tmp_path, limits=replace(LIMITS, client_write_s=0.3)) as world:
         customer = await world.customer()

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from conftest import World, body
-from fake_provider import answer
+import httpx
+from gateway_provider import spoken, stream
+from gateway_world import World, body
 
 
 async def test_two_hundred_calls_with_funds_for_three(world: World) -> None:
@@ -14,10 +15,18 @@ async def test_two_hundred_calls_with_funds_for_three(world: World) -> None:
     funds = 3 * reserved + 50_000
     customer = await world.customer(funds)
     world.provider.calls.clear()
-    world.provider.usual = answer(delay_s=0.5)
-    http = world.http(customer)
-    responses = await asyncio.gather(*(http.post("/chat/completions", json=body()) for _ in range(200)))
-    statuses = [response.status_code for response in responses]
+    refused = asyncio.Event()
+    world.provider.usual = stream([refused.wait, *spoken(["Hello"])])
+    http = world.http(customer, limits=httpx.Limits(max_connections=None))
+    statuses: list[int] = []
+
+    async def call() -> None:
+        statuses.append((await http.post("/chat/completions", json=body(stream=True))).status_code)
+        # Only when all the others have been refused do those that were let through come to an end.
+        if statuses.count(402) >= 197:
+            refused.set()
+
+    await asyncio.gather(*(call() for _ in range(200)))
     assert statuses.count(200) == len(world.provider.calls) == 3
     assert statuses.count(402) == 197
     await world.check_books(customer, funds)

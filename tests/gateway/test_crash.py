@@ -12,10 +12,12 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from conftest import OUTPUT, Customer, World, body, make_customer, run_world
-from fake_provider import FakeProvider, answer, chunk, event, stream
+from gateway_provider import FakeProvider, answer, chunk, event, stream
+from gateway_world import LIMITS, OUTPUT, UPSTREAM, Customer, World, body, make_customer, run_world
+from msgspec.structs import replace
 
-from tallystick.gateway.journal import Journal
+from tallystick.base.ids import new_id
+from tallystick.gateway.journal import Journal, read
 from tallystick.gateway.recover import Recovery
 from tallystick.reservations.lanes import Lanes
 
@@ -50,7 +52,7 @@ async def start_call(base_url: str, customer: Customer, **fields: Any) -> "async
 
 async def arrived(provider: FakeProvider, calls: int) -> None:
     async with asyncio.timeout(10):
-        while len(provider.calls) < calls:  # noqa: ASYNC110 - the provider is another program to us
+        while len(provider.calls) < calls:
             await asyncio.sleep(0.01)
 
 
@@ -141,7 +143,6 @@ async def test_holds_that_were_never_sent_are_released(dsn: str, pool: asyncpg.P
         lanes = Lanes(dsn)
         await lanes.start()
         stack.push_async_callback(lanes.stop)
-        from tallystick.base.ids import new_id
 
         await lanes.reserve(new_id(), customer.account, 1000 * OUTPUT, expires_in_s=900, dispatcher=dead.dispatcher)
         os.close(dead._file)  # as the death of the process would
@@ -173,8 +174,6 @@ async def test_sigterm_lets_running_calls_finish(dsn: str, pool: asyncpg.Pool, t
 
 
 async def test_a_stop_cuts_what_does_not_finish(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:
-    from conftest import LIMITS, UPSTREAM
-    from msgspec.structs import replace
 
     limits, upstream = replace(LIMITS, shutdown_s=0.3), replace(UPSTREAM, first_byte_s=30, between_s=30, total_s=60)
     async with run_world(dsn, pool, tmp_path, limits=limits, upstream=upstream) as world:
@@ -200,7 +199,6 @@ async def test_a_stop_cuts_what_does_not_finish(dsn: str, pool: asyncpg.Pool, tm
 
 @pytest.mark.parametrize("torn", [b"", b'["dispatched","0190', b"\n\n{}\n[1]\n"])
 def test_a_torn_or_strange_line_is_passed_over(tmp_path: Path, torn: bytes) -> None:
-    from tallystick.gateway.journal import read
 
     journal = Journal(tmp_path)
     journal.start()

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
-from conftest import INPUT, OUTPUT, Customer, World, body, run_world
-from fake_provider import answer, spoken, stream
+from gateway_provider import answer, spoken, stream
+from gateway_world import INPUT, OUTPUT, Customer, World, body, run_world
 
 CHARGE = 10 * INPUT + 5 * OUTPUT
 
@@ -145,7 +146,6 @@ async def test_away_and_back_again_and_again_under_load(server_dsn: str, world: 
 
 async def test_a_journal_that_cannot_be_written_lets_nothing_out(world: World) -> None:
     """As on a full disk: the hold is given back, and the customer may try again."""
-    import os
 
     customer = await world.customer()
     read_only = os.open("/dev/null", os.O_RDONLY)

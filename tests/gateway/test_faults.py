@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 import pytest
-from conftest import INPUT, OUTPUT, SECRET, World, body
-from fake_provider import answer, chunk, completion, event, reset, spoken, stream, usage
+from gateway_provider import answer, chunk, completion, event, reset, spoken, stream, usage
+from gateway_world import INPUT, OUTPUT, SECRET, World, body, run_world
 
 from tallystick.gateway.outcome import policy
 
@@ -95,7 +95,7 @@ async def test_a_provider_that_is_not_there(world: World) -> None:
 
 
 async def test_a_stall_before_the_answer_is_a_timeout(world: World) -> None:
-    world.provider.then(answer(delay_s=3))
+    world.provider.then(answer(delay_s=8))
     response, record = await ask(world)
     assert (response.status_code, record["charge"]) == (504, 0)
     assert response.json()["error"]["code"] == "upstream_timeout"
@@ -135,8 +135,8 @@ BROKEN_STREAMS: dict[str, tuple[list[Any], bool, str]] = {
     "end after content": (HELLO, False, "truncated"),
     "reset before content": ([event(chunk({"role": "assistant"}))], True, "upstream_error"),
     "end before content": ([], False, "upstream_error"),
-    "stall after content": ([*HELLO, 3.0], False, "truncated"),
-    "stall before content": ([3.0], False, "upstream_error"),
+    "stall after content": ([*HELLO, 8.0], False, "truncated"),
+    "stall before content": ([8.0], False, "upstream_error"),
     "error after content": ([*HELLO, event({"error": {"message": "overloaded"}})], False, "truncated"),
     "error before content": ([event({"error": {"message": "overloaded"}})], False, "upstream_error"),
     "error and content in one block": ([b"".join([*HELLO, event({"error": "no"})])], False, "truncated"),
@@ -258,7 +258,6 @@ async def test_an_endless_event_is_cut(world: World) -> None:
 
 
 async def test_the_operator_can_change_the_policy(dsn: str, pool: Any, tmp_path: Any) -> None:
-    from conftest import run_world
 
     async with run_world(dsn, pool, tmp_path, policy=policy({"empty": "usage"})) as world:
         world.provider.then(answer(completion("")))

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from conftest import CREDIT, INPUT, OUTPUT, SECRET, World, body
-from fake_provider import answer, completion, spoken, stream, usage
+from gateway_provider import answer, completion, spoken, stream, usage
+from gateway_world import CREDIT, INPUT, OUTPUT, SECRET, World, body
 
 from tallystick.base.money import format_amount
 

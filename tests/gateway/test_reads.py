@@ -1,7 +1,7 @@
 """What a customer can read: models with prices, credits, its key, receipts - its own only."""
 
-from conftest import CREDIT, World, body
-from fake_provider import answer, completion, reset
+from gateway_provider import answer, completion, reset
+from gateway_world import CREDIT, World, body
 
 from tallystick.base.money import format_amount
 

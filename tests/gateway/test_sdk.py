@@ -5,8 +5,8 @@ import json
 
 import openai
 import pytest
-from conftest import World, body
-from fake_provider import answer, chunk, completion, event, spoken, stream
+from gateway_provider import answer, chunk, completion, event, spoken, stream
+from gateway_world import World, body
 from pydantic import BaseModel
 
 MESSAGES = [{"role": "user", "content": "Say hello"}]

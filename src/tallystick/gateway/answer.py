@@ -16,7 +16,7 @@ from tallystick.reservations.usage_record import UsageRecord
 def head(call: Call, provider: str, model: str) -> Headers:
     """What is known before the answer: all that the head of a stream can tell."""
     return [
-        (b"x-request-id", str(call.id).encode()),
+        (b"x-request-id", call.name.encode()),
         (b"x-tallystick-provider", _text(provider)),
         (b"x-tallystick-model", _text(model)),
         (b"x-tallystick-attempts", b"1"),
@@ -32,7 +32,7 @@ async def send(call: Call, record: UsageRecord, metered: Metered, balance: Balan
         await client.finish(_closing(call, record, metered))
     elif (refusal := delivery.refusal) is not None:
         headers = [*refusal.headers(), *_headers(call, record, balance)]
-        await client.answer(refusal.status, headers, refusal.body(str(call.id)))
+        await client.answer(refusal.status, headers, refusal.body(call.name))
     elif call.request.stream:
         await client.begin(head(call, record.provider, record.model))
         await client.finish(_closing(call, record, metered))
@@ -57,14 +57,14 @@ def _closing(call: Call, record: UsageRecord, metered: Metered) -> bytes:
     if call.request.include_usage:
         end += _event(_usage_chunk(call, record, metered))
     if call.delivery.refusal is not None:
-        end += b"data: " + call.delivery.refusal.body(str(call.id)) + b"\n\n"
+        end += b"data: " + call.delivery.refusal.body(call.name) + b"\n\n"
     return end + openai_chat.DONE
 
 
 def _usage_chunk(call: Call, record: UsageRecord, metered: Metered) -> dict[str, Any]:
     """The provider's own chunk, else one like its others."""
     told = call.delivery.answer or call.delivery.last_chunk or {}
-    chunk = {"id": str(call.id), "object": "chat.completion.chunk", "created": int(call.at.timestamp())}
+    chunk = {"id": call.name, "object": "chat.completion.chunk", "created": int(call.at.timestamp())}
     chunk |= {"model": record.model, **told, "choices": [], "usage": _usage(call, record, metered)}
     return chunk
 
@@ -84,7 +84,7 @@ def _usage(call: Call, record: UsageRecord, metered: Metered) -> dict[str, Any]:
         }
     shown["cost"] = format_amount(record.charge)
     shown["cost_details"] = {
-        "request_id": str(call.id),
+        "request_id": call.name,
         "rule": record.rule,
         "usage_source": record.usage_source,
         "reserved": format_amount(record.reserved),

@@ -1,26 +1,25 @@
 """Read a request's body: no more than is allowed, no longer than is allowed, and nothing packed."""
 
-import asyncio
-
 from tallystick.base.errors import TallystickError, TooLarge
 from tallystick.gateway.client import Receive
+from tallystick.gateway.deadline import Deadline
 
 
-class BodyTimeout(TallystickError):  # noqa: N818 - named like its siblings of the one tree
+class BodyTimeout(TallystickError):
     """The body did not arrive in time."""
 
     status = 408
     code = "request_timeout"
 
 
-class UnsupportedEncoding(TallystickError):  # noqa: N818 - named like its siblings of the one tree
+class UnsupportedEncoding(TallystickError):
     """A packed body could unpack to anything."""
 
     status = 415
     code = "unsupported_encoding"
 
 
-class ClientLeft(Exception):  # noqa: N818 - says what happened
+class ClientLeft(Exception):
     """The client went away in the middle of its request: there is nobody to answer."""
 
 
@@ -34,7 +33,7 @@ async def read_body(
         if name == b"content-encoding" and value.lower() != b"identity":
             raise UnsupportedEncoding("Send the body as it is, without a content-encoding.")
     try:
-        async with asyncio.timeout(seconds_max):
+        with Deadline().within(seconds_max):
             return await _collect(receive, bytes_max)
     except TimeoutError:
         raise BodyTimeout(f"The body did not arrive within {seconds_max:g} seconds.") from None

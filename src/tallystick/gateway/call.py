@@ -1,6 +1,5 @@
 """One paid call while it runs: who asks what, and how it can be cut short."""
 
-import asyncio
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +8,7 @@ from uuid import UUID
 from tallystick.accounts.authenticate import Caller
 from tallystick.gateway.chat_request import ChatRequest
 from tallystick.gateway.client import Client
+from tallystick.gateway.deadline import Deadline
 from tallystick.gateway.delivery import Delivery
 
 
@@ -22,18 +22,24 @@ class Call:
     at: datetime
     started: float
     delivery: Delivery = field(default_factory=Delivery)
-    limit: asyncio.Timeout | None = None
+    # While the provider is called.
+    deadline: Deadline | None = None
+
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = str(self.id)
 
     def elapsed_ms(self) -> int:
         return int((time.monotonic() - self.started) * 1000)
 
     def cut_in(self, seconds: float) -> None:
         """Give the provider this much more time; nothing where it has already answered."""
-        if self.limit is not None and not self.limit.expired():
-            self.limit.reschedule(asyncio.get_running_loop().time() + seconds)
+        if self.deadline is not None:
+            self.deadline.within(seconds)
 
     def stop(self) -> None:
         """End it now with what was delivered: this server is going down."""
-        if self.limit is not None:
+        if self.deadline is not None:
             self.delivery.stopped = True
             self.cut_in(0)

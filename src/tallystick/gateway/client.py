@@ -1,9 +1,9 @@
 """The customer at the other end of one call: what was sent to it, and whether it is still there."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from tallystick.gateway.deadline import Deadline
 from tallystick.gateway.wire import Headers
 
 Message = MutableMapping[str, Any]
@@ -34,7 +34,7 @@ class Client:
                 self._leave()
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """A whole response at once."""
+        """A whole response at once: by now it is settled, and nothing waits for it to be taken."""
         if self.gone:
             return
         self.status = status
@@ -45,7 +45,7 @@ class Client:
                 "headers": [*headers, (b"content-length", b"%d" % len(body))],
             }
         )
-        await self._write(body, more=False)
+        await self._send({"type": "http.response.body", "body": body})
 
     async def begin(self, headers: Headers) -> None:
         """The head of a stream: from here on it is too late for another status."""
@@ -63,7 +63,7 @@ class Client:
         if self.gone:
             return
         try:
-            async with asyncio.timeout(self._write_s):
+            with Deadline().within(self._write_s):
                 await self._send({"type": "http.response.body", "body": block, "more_body": more})
         except (TimeoutError, OSError):
             # It takes nothing any more, or its connection broke: some servers say so by an error.

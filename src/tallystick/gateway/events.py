@@ -15,7 +15,7 @@ class Event(NamedTuple):
     data: bytes | None
 
 
-class EventTooLarge(Exception):  # noqa: N818 - says what happened
+class EventTooLarge(Exception):
     """One event is larger than anybody should have to hold in memory."""
 
 

@@ -12,13 +12,14 @@ import os
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from tallystick.base.errors import Misconfigured, Unavailable
 from tallystick.base.ids import new_id
+from tallystick.catalog.price import Usage
 from tallystick.reservations.usage_record import UsageRecord
 
 _PREFIX: Final = "gateway-"
@@ -28,15 +29,49 @@ _UNFINISHED: Final = ".new"
 _MARGIN_S: Final = 3600.0
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """`record` is what the call is to be settled as when nothing later is known: at the estimate when it leaves, by
-    its progress on the way, exactly at its settlement."""
-
-    kind: Literal["opened", "dispatched", "progress", "settlement", "ended"]
+class Line(msgspec.Struct, frozen=True, gc=False, array_like=True, kw_only=True, tag=str.lower):
     hold: UUID
-    record: UsageRecord | None = None
-    # For "opened": no hold of this dispatcher from before this moment is open.
-    clean_since: float = 0.0
+
+
+class Opened(Line, frozen=True, kw_only=True):
+    """The head of a file; its `hold` is the dispatcher. No older hold of it than `clean_since` is open."""
+
+    clean_since: float
+
+
+class Dispatched(Line, frozen=True, kw_only=True):
+    """A call that is about to leave, and the most it can use: what it is settled by when nothing later is known."""
+
+    account: int
+    api_key: str
+    endpoint: str
+    alias: str
+    provider: str
+    model: str
+    stream: bool
+    cost_id: int
+    price_id: int
+    reserved: int
+    usage: Usage
+
+
+class Progress(Line, frozen=True, kw_only=True):
+    """What a call has used so far."""
+
+    usage: Usage
+
+
+class Settlement(Line, frozen=True, kw_only=True):
+    """How a call ended, for the ledger that could not be told."""
+
+    record: UsageRecord
+
+
+class Ended(Line, frozen=True, kw_only=True):
+    """The ledger knows."""
+
+
+Unsettled = Dispatched | Settlement
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -44,8 +79,7 @@ class Found(msgspec.Struct, frozen=True):
 
     dispatcher: UUID
     clean_since: float
-    open: dict[UUID, UsageRecord]
-    settled: frozenset[UUID]
+    open: dict[UUID, Unsettled]
 
 
 class Journal:
@@ -57,7 +91,9 @@ class Journal:
         self._path = folder / f"{_PREFIX}{self.dispatcher}{_SUFFIX}"
         self._rotate_bytes = rotate_bytes
         self._encoder = msgspec.json.Encoder()
+        # The last line of each open call, and the last of its progress, for the next file.
         self._open: dict[UUID, bytes] = {}
+        self._progress: dict[UUID, bytes] = {}
         # Ends are written with the next call that leaves: losing some only means asking the database again.
         self._ended = bytearray()
         self._size = 0
@@ -72,38 +108,40 @@ class Journal:
         if clean and not self._open:
             self._path.unlink(missing_ok=True)
         else:
-            self._append(b"")
+            self._write_out(b"")
         os.close(self._file)
         self._file = -1
 
-    def dispatched(self, hold: UUID, record: UsageRecord) -> None:
-        """Before a call leaves: from here on the hold ends by what is written here, and never on a timeout."""
-        line = self._line(Entry("dispatched", hold, record))
-        self._append(line)
-        self._open[hold] = line
+    def dispatched(self, line: Dispatched) -> None:
+        """Before a call leaves: from here on its hold ends by what is written here, and never on a timeout."""
+        self._open[line.hold] = self._append(line)
         if self._size > self._rotate_bytes:
             self._rotate()
 
-    def progress(self, hold: UUID, record: UsageRecord) -> None:
-        line = self._line(Entry("progress", hold, record))
-        self._append(line)
-        self._open[hold] = line
+    def progress(self, hold: UUID, usage: Usage) -> None:
+        """What would be lost by a crash if it were not written now."""
+        self._progress[hold] = self._append(Progress(hold=hold, usage=usage))
 
-    async def settlement(self, hold: UUID, record: UsageRecord) -> None:
+    async def settlement(self, record: UsageRecord) -> None:
         """A settlement that the database did not take: on disk before anybody is told that the call is paid."""
-        line = self._line(Entry("settlement", hold, record))
-        self._append(line)
-        self._open[hold] = line
+        self._open[record.id] = self._append(Settlement(hold=record.id, record=record))
+        self._progress.pop(record.id, None)
         await asyncio.to_thread(os.fsync, self._file)
 
     def ended(self, hold: UUID) -> None:
         if self._open.pop(hold, None) is not None:
-            self._ended += self._line(Entry("ended", hold))
+            self._progress.pop(hold, None)
+            self._ended += self._encode(Ended(hold=hold))
 
-    def _line(self, entry: Entry) -> bytes:
-        return self._encoder.encode(entry) + b"\n"
+    def _encode(self, line: Line) -> bytes:
+        return self._encoder.encode(line) + b"\n"
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, line: Line) -> bytes:
+        encoded = self._encode(line)
+        self._write_out(encoded)
+        return encoded
+
+    def _write_out(self, line: bytes) -> None:
         data = bytes(self._ended) + line
         try:
             _write(self._file, data)
@@ -118,7 +156,7 @@ class Journal:
         """Go on in a new file that holds only what is open, locked before it takes the old one's name."""
         fresh = self._path.with_suffix(_UNFINISHED)
         file = self._create(fresh)
-        _write(file, b"".join(self._open.values()))
+        _write(file, b"".join([*self._open.values(), *self._progress.values()]))
         os.fsync(file)
         fresh.replace(self._path)
         os.close(self._file)
@@ -132,7 +170,7 @@ class Journal:
         oldest = min(self._open, default=None)
         # A hold's id tells when it was made.
         clean_since = (time.time() if oldest is None else (oldest.int >> 80) / 1000) - _MARGIN_S
-        header = self._line(Entry("opened", self.dispatcher, None, clean_since))
+        header = self._encode(Opened(hold=self.dispatcher, clean_since=clean_since))
         _write(file, header)
         self._size = len(header)
         return file
@@ -159,23 +197,25 @@ def abandoned(folder: Path) -> Generator[Found]:
 def read(path: Path) -> Found:
     """A journal as its lines leave it. A line torn by the crash that ended it was never acted on: it is passed over."""
     dispatcher = UUID(path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX))
-    clean_since, found, settled = 0.0, dict[UUID, UsageRecord](), set[UUID]()
-    decoder = msgspec.json.Decoder(Entry)
-    for line in path.read_bytes().split(b"\n"):
+    clean_since, found = 0.0, dict[UUID, Unsettled]()
+    decoder = msgspec.json.Decoder(Opened | Dispatched | Progress | Settlement | Ended)
+    for encoded in path.read_bytes().split(b"\n"):
         try:
-            entry = decoder.decode(line)
+            line = decoder.decode(encoded)
         except msgspec.MsgspecError:
             continue
-        if entry.kind == "opened":
-            clean_since = entry.clean_since
-        elif entry.kind == "ended" or entry.record is None:
-            found.pop(entry.hold, None)
-            settled.discard(entry.hold)
-        else:
-            found[entry.hold] = entry.record
-            if entry.kind == "settlement":
-                settled.add(entry.hold)
-    return Found(dispatcher, clean_since, found, frozenset(settled))
+        match line:
+            case Opened():
+                clean_since = line.clean_since
+            case Dispatched() | Settlement():
+                found[line.hold] = line
+            case Progress():
+                call = found.get(line.hold)
+                if isinstance(call, Dispatched):
+                    found[line.hold] = msgspec.structs.replace(call, usage=line.usage)
+            case Ended():
+                found.pop(line.hold, None)
+    return Found(dispatcher, clean_since, found)
 
 
 def _lock(file: int) -> bool:

@@ -29,8 +29,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     progress_bytes: int = 65_536
 
     hold_s: int = 900
-    reserve_s: float = 10.0
-    settle_s: float = 5.0
+    # Until the settlements of calls that a stop has cut are in the ledger, or in the journal.
+    settle_s: float = 12.0
     shutdown_s: float = 30.0
     # Where a customer without credits is sent.
     purchase_url: str = "/cockpit/settings/billing"

@@ -10,16 +10,16 @@ from typing import Final
 
 import structlog
 
-from tallystick.base.errors import InsufficientCreditsError, InvalidInput, Unavailable, UpstreamFailed
+from tallystick.base.errors import InsufficientCreditsError, InvalidInput, Unavailable, UpstreamFailed, UpstreamTimeout
 from tallystick.base.money import AMOUNT_MAX_NANO
 from tallystick.catalog.book import Candidate
 from tallystick.gateway import answer, meter
 from tallystick.gateway.call import Call
+from tallystick.gateway.deadline import Deadline
 from tallystick.gateway.estimate import Estimate, bounds, clamp, estimate
-from tallystick.gateway.outcome import Outcome
 from tallystick.gateway.parts import Parts
 from tallystick.gateway.providers import openai_chat
-from tallystick.gateway.record import usage_record
+from tallystick.gateway.record import dispatched, usage_record
 from tallystick.gateway.stream import StreamReader
 from tallystick.gateway.upstream import Reply
 from tallystick.gateway.upstream_error import failed, refusal_of_answer
@@ -49,7 +49,7 @@ async def metered_call(parts: Parts, call: Call) -> Settled:
     candidate = parts.book().candidates(call.request.model, call.at)[0]
     most = estimate(call.request, candidate, call.caller.default_max_tokens, parts.limits)
     most = await _reserve(parts, call, candidate, most)
-    await _write_down(parts, call, candidate, most)
+    _write_down(parts, call, candidate, most)
     reply = await _call(parts, call, candidate, most)
     metered = _meter(parts, call, candidate, most)
     outcome = call.delivery.outcome(client_gone=call.client.gone)
@@ -66,38 +66,26 @@ async def _reserve(parts: Parts, call: Call, candidate: Candidate, most: Estimat
     """What is held in the end: less output than was asked for, where that is what the balance allows."""
     if most.amount * parts.limits.usage_factor_max > AMOUNT_MAX_NANO:
         raise InvalidInput(call.request.limit_name or "max_tokens", "asks for more than can be held at this price")
+    account, seconds, dispatcher = call.caller.account, parts.limits.hold_s, parts.journal.dispatcher
     try:
-        await _hold(parts, call, most)
-    except InsufficientCreditsError as short:
-        smaller = clamp(call.request, candidate, most, short.balance_nano, parts.limits)
-        if smaller is None:
-            raise
-        await _hold(parts, call, smaller)
-        return smaller
-    return most
-
-
-async def _hold(parts: Parts, call: Call, most: Estimate) -> None:
-    account = call.caller.account
-    try:
-        await parts.lanes.reserve(
-            call.id,
-            account,
-            most.amount,
-            expires_in_s=parts.limits.hold_s,
-            dispatcher=parts.journal.dispatcher,
-        )
+        try:
+            await parts.lanes.reserve(call.id, account, most.amount, expires_in_s=seconds, dispatcher=dispatcher)
+        except InsufficientCreditsError as short:
+            smaller = clamp(call.request, candidate, most, short.balance_nano, parts.limits)
+            if smaller is None:
+                raise
+            most = smaller
+            await parts.lanes.reserve(call.id, account, most.amount, expires_in_s=seconds, dispatcher=dispatcher)
     except OutcomeUnknown:
         parts.settlements.release_later(call.id, account)
         raise
+    return most
 
 
-async def _write_down(parts: Parts, call: Call, candidate: Candidate, most: Estimate) -> None:
+def _write_down(parts: Parts, call: Call, candidate: Candidate, most: Estimate) -> None:
     """On this disk before it leaves: what the call is settled as if this process dies."""
-    at_most = meter.Metered(usage=most.usage, source="estimated")
-    record = usage_record(call, candidate, most, at_most, Outcome.RECOVERED, parts.policy, 0)
     try:
-        parts.journal.dispatched(call.id, record)
+        parts.journal.dispatched(dispatched(call, candidate, most))
     except Unavailable:
         parts.settlements.release_later(call.id, call.caller.account)
         raise
@@ -107,7 +95,7 @@ async def _call(parts: Parts, call: Call, candidate: Candidate, most: Estimate) 
     """Everything between the hold and its end. Whatever goes wrong is told by the delivery, never raised."""
     delivery, client, reply = call.delivery, call.client, None
     try:
-        async with asyncio.timeout(None) as call.limit:
+        with Deadline().within(parts.upstream.total_s) as call.deadline:
             body = openai_chat.request_body(call.request, candidate.model, most.output_limit)
             reply = await parts.upstream.post(candidate.base_url, openai_chat.PATH, body, candidate.credential)
             delivery.first_byte_ms = call.elapsed_ms()
@@ -115,14 +103,17 @@ async def _call(parts: Parts, call: Call, candidate: Candidate, most: Estimate) 
     except UpstreamFailed as failure:
         delivery.refusal = failed(failure, candidate.provider)
     except TimeoutError:
-        # The limit was set by a stop of this server, or by the end of the drain for a client that left.
-        delivery.refusal = _STOPPED if delivery.stopped else None
+        if delivery.stopped:
+            delivery.refusal = _STOPPED
+        elif not (client.gone and call.request.stream):
+            delivery.refusal = failed(UpstreamTimeout("The provider took too long."), candidate.provider)
+        # Else it was the end of the drain for a client that left, which is how such a call may end.
     except Exception:
         # A fault of ours, whatever it is, must not leave a hold open nor charge anybody.
-        log.exception("call_failed_here", request_id=str(call.id))
+        log.exception("call_failed_here", request_id=call.name)
         delivery.our_fault, delivery.refusal = True, _OUR_FAULT
     finally:
-        call.limit = None
+        call.deadline = None
         client.on_leave(None)
     if reply is not None and (delivery.refusal is not None or not delivery.finished):
         reply.close()
@@ -180,12 +171,11 @@ async def _relay(parts: Parts, call: Call, candidate: Candidate, most: Estimate,
 
 def _note_progress(parts: Parts, call: Call, candidate: Candidate, most: Estimate) -> None:
     so_far = meter.estimated(call.delivery.delivered, bounds(call.request, candidate, most, parts.limits))
-    record = usage_record(call, candidate, most, so_far, Outcome.RECOVERED, parts.policy, 200)
     try:
-        parts.journal.progress(call.id, record)
+        parts.journal.progress(call.id, so_far.usage)
     except Unavailable as error:
         # The call goes on: after a crash it would be settled at an earlier note of it.
-        log.warning("progress_not_noted", request_id=str(call.id), error=error.message)
+        log.warning("progress_not_noted", request_id=call.name, error=error.message)
 
 
 def _meter(parts: Parts, call: Call, candidate: Candidate, most: Estimate) -> meter.Metered:

@@ -3,6 +3,7 @@
 from tallystick.catalog.book import Candidate
 from tallystick.gateway.call import Call
 from tallystick.gateway.estimate import Estimate
+from tallystick.gateway.journal import Dispatched
 from tallystick.gateway.meter import Metered
 from tallystick.gateway.outcome import Basis, Outcome, Policy
 from tallystick.reservations.usage_record import UsageRecord
@@ -47,4 +48,22 @@ def usage_record(
         attempts=1,
         latency_ms=call.elapsed_ms(),
         first_byte_ms=call.delivery.first_byte_ms,
+    )
+
+
+def dispatched(call: Call, candidate: Candidate, most: Estimate) -> Dispatched:
+    """What the journal must know of a call that is about to leave."""
+    return Dispatched(
+        hold=call.id,
+        account=call.caller.account,
+        api_key=call.caller.key,
+        endpoint=ENDPOINT,
+        alias=call.request.model,
+        provider=candidate.provider,
+        model=candidate.model,
+        stream=call.request.stream,
+        cost_id=candidate.cost_id,
+        price_id=candidate.price_id,
+        reserved=most.amount,
+        usage=most.usage,
     )

@@ -12,11 +12,15 @@ import structlog
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict, NotFound, Unavailable
 from tallystick.base.ids import first_id_at
-from tallystick.gateway.journal import Found, abandoned
+from tallystick.catalog.document import CostProfile, Price, reprice
+from tallystick.catalog.read import version
+from tallystick.gateway.journal import Dispatched, Found, Settlement, abandoned
+from tallystick.gateway.outcome import DEFAULT, Basis, Outcome, Policy
 from tallystick.gateway.settle import end
 from tallystick.ledger.account import lock_all_lanes
 from tallystick.reservations.hold import OpenHold
 from tallystick.reservations.lanes import Lanes
+from tallystick.reservations.usage_record import UsageRecord
 
 queries = load_queries(__file__, "recover.sql")
 log = structlog.get_logger()
@@ -28,10 +32,19 @@ class Recovery:
     """Looks for journals that no process holds any more: at the start, and again every `interval_s`, since a worker
     can die while the others live on. Two who look at once are kept apart by the lock on each journal."""
 
-    def __init__(self, pool: asyncpg.Pool, lanes: Lanes, folder: Path, *, interval_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        lanes: Lanes,
+        folder: Path,
+        *,
+        policy: Policy = DEFAULT,
+        interval_s: float = 5.0,
+    ) -> None:
         self._pool = pool
         self._lanes = lanes
         self._folder = folder
+        self._policy = policy
         self._interval_s = interval_s
         self._task: asyncio.Task[None] | None = None
 
@@ -66,7 +79,8 @@ class Recovery:
     async def _end_all(self, found: Found) -> int:
         """First what was sent on, by the journal; then what is open all the same, which never left."""
         ended = 0
-        for record in found.open.values():
+        for call in found.open.values():
+            record = call.record if isinstance(call, Settlement) else await self._priced(call)
             try:
                 await end(self._lanes, record)
             except (Conflict, NotFound):
@@ -83,6 +97,44 @@ class Recovery:
             await self._lanes.release(hold["id"], hold["account"])
         log.warning("recovered", dispatcher=str(found.dispatcher), ended=ended, never_sent=len(unsent))
         return ended + len(unsent)
+
+    async def _priced(self, call: Dispatched) -> UsageRecord:
+        """A call as it stood, at the prices it was sent at: the catalog keeps every version."""
+        async with self._pool.acquire() as connection:
+            cost_profile = (await version(connection, call.cost_id)).document
+            price = (await version(connection, call.price_id)).document
+        if not isinstance(cost_profile, CostProfile) or not isinstance(price, Price):
+            raise TypeError(f"call {call.hold} names catalog versions that are no cost profile and price")
+        cost, charge = reprice(cost_profile, price, call.usage)
+        return UsageRecord(
+            id=call.hold,
+            account=call.account,
+            api_key=call.api_key,
+            endpoint=call.endpoint,
+            alias=call.alias,
+            provider=call.provider,
+            model=call.model,
+            stream=call.stream,
+            input_tokens=call.usage.input_tokens,
+            cached_tokens=call.usage.cached_tokens,
+            cache_write_tokens=call.usage.cache_write_tokens,
+            output_tokens=call.usage.output_tokens,
+            reasoning_tokens=call.usage.reasoning_tokens,
+            input_audio_tokens=call.usage.input_audio_tokens,
+            output_audio_tokens=call.usage.output_audio_tokens,
+            images=call.usage.images,
+            usage_source="estimated",
+            cost_id=call.cost_id,
+            price_id=call.price_id,
+            cost=cost,
+            charge=charge if self._policy[Outcome.RECOVERED].basis is Basis.USAGE else 0,
+            reserved=call.reserved,
+            outcome=Outcome.RECOVERED.value,
+            rule=Outcome.RECOVERED.value,
+            status=0,
+            attempts=1,
+            latency_ms=0,
+        )
 
 
 async def settle_orphans(lanes: Lanes, orphans: Iterable[OpenHold]) -> int:

@@ -52,7 +52,7 @@ class GatewayApp:
         limits: Limits,
         policy: Policy = DEFAULT,
     ) -> None:
-        settlements = Settlements(lanes, journal, wait_s=limits.settle_s)
+        settlements = Settlements(lanes, journal)
         self._parts = Parts(
             book=book,
             lanes=lanes,
@@ -64,7 +64,7 @@ class GatewayApp:
         )
         self._pool = pool
         self._keyring = keyring
-        self._recovery = Recovery(pool, lanes, journal.folder)
+        self._recovery = Recovery(pool, lanes, journal.folder, policy=policy)
         self._calls: dict[asyncio.Task[None], Call] = {}
         self._closing = False
         self._ways_out = (
@@ -144,7 +144,7 @@ class GatewayApp:
             told = refusal(error, self._ways_out)
         except Exception:
             # See __call__. A hold that may be open by now is in the journal.
-            log.exception("request_failed_here", request_id=str(call.id))
+            log.exception("request_failed_here", request_id=call.name)
             told = _OUR_FAULT
         else:
             observe.settled(call, settled.record)

@@ -1,6 +1,7 @@
 """End holds: in the ledger, or, while the database is away, in the journal until the ledger has them."""
 
 import asyncio
+import contextlib
 from collections import deque
 from uuid import UUID
 
@@ -31,10 +32,9 @@ async def end(lanes: Lanes, record: UsageRecord) -> Balance:
 class Settlements:
     """Nobody is told that a call is paid before either the ledger or the disk knows."""
 
-    def __init__(self, lanes: Lanes, journal: Journal, *, wait_s: float, retry_s: float = 0.25) -> None:
+    def __init__(self, lanes: Lanes, journal: Journal, *, retry_s: float = 0.25) -> None:
         self._lanes = lanes
         self._journal = journal
-        self._wait_s = wait_s
         self._retry_s = retry_s
         self._records: deque[UsageRecord] = deque()
         self._unsure: deque[tuple[UUID, int]] = deque()
@@ -63,9 +63,8 @@ class Settlements:
     async def settle(self, record: UsageRecord) -> Balance | None:
         """The balance afterwards; None where the database did not answer and the journal took the settlement."""
         try:
-            async with asyncio.timeout(self._wait_s):
-                balance = await end(self._lanes, record)
-        except (Unavailable, TimeoutError):
+            balance = await end(self._lanes, record)
+        except Unavailable:
             await self._keep(record)
             return None
         except (HoldConflict, HoldEnded, NotFound) as error:
@@ -85,7 +84,7 @@ class Settlements:
         self._records.append(record)
         self._note()
         try:
-            await self._journal.settlement(record.id, record)
+            await self._journal.settlement(record)
         except Unavailable as error:
             # The memory of this process still has it, and the journal what was known when the call left.
             log.critical("settlement_not_on_disk", request_id=str(record.id), error=error.message)
@@ -95,15 +94,14 @@ class Settlements:
             await self._wake.wait()
             try:
                 await self._replay_once()
-            except (Unavailable, TimeoutError):
+            except Unavailable:
                 await asyncio.sleep(self._retry_s)
 
     async def _replay_once(self) -> None:
         while self._records:
             record = self._records[0]
             try:
-                async with asyncio.timeout(self._wait_s):
-                    await end(self._lanes, record)
+                await end(self._lanes, record)
             except (HoldConflict, HoldEnded, NotFound) as error:
                 log.critical("hold_ended_elsewhere", request_id=str(record.id), error=repr(error))
             self._records.popleft()
@@ -111,11 +109,9 @@ class Settlements:
             self._note()
         while self._unsure:
             hold, account = self._unsure[0]
-            try:
-                async with asyncio.timeout(self._wait_s):
-                    await self._lanes.release(hold, account)
-            except (HoldEnded, NotFound):
-                pass  # it never came to be, or it was ended: either way nothing is held
+            # Where it never came to be, or was ended, nothing is held either way.
+            with contextlib.suppress(HoldEnded, NotFound):
+                await self._lanes.release(hold, account)
             self._unsure.popleft()
             self._note()
 

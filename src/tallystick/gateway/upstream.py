@@ -2,15 +2,19 @@
 
 import asyncio
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.payload import BytesPayload
 from msgspec import Struct
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from tallystick.base.errors import TallystickError, UpstreamFailed, UpstreamTimeout
 
 _FINISH_S: Final = 1.0
+_TARGETS_MAX: Final = 1000
 _TEXT: Final = re.compile(r"[!-~]+")
 
 
@@ -43,7 +47,7 @@ class Reply:
     async def whole(self, bytes_max: int) -> bytes:
         """All of it. Raises UpstreamFailed beyond `bytes_max`."""
         blocks, size = [], 0
-        while block := await self.block():
+        while not self._response.content.at_eof() and (block := await self.block()):
             size += len(block)
             if size > bytes_max:
                 raise UpstreamFailed("The provider's answer is larger than this server takes.")
@@ -59,6 +63,9 @@ class Reply:
 
     async def finish(self) -> None:
         """Read the few bytes that follow the last word of a stream, so that its connection can be used again."""
+        if self._response.content.at_eof():
+            self._response.release()
+            return
         try:
             async with asyncio.timeout(_FINISH_S):
                 while not self._response.content.at_eof():
@@ -69,13 +76,25 @@ class Reply:
             self.close()
 
 
+class _Target(NamedTuple):
+    """Where calls go and how they begin: worked out once for each provider, not for each call."""
+
+    url: URL
+    headers: CIMultiDictProxy[str]
+
+
 class Upstream:
     def __init__(self, limits: UpstreamLimits) -> None:
         self._limits = limits
-        self._timeout = aiohttp.ClientTimeout(
-            total=limits.total_s, sock_connect=limits.connect_s, sock_read=limits.first_byte_s
-        )
+        # The whole call is limited by its caller: one timer instead of two.
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s, sock_read=limits.first_byte_s)
+        self._targets: dict[tuple[str, str, str | None], _Target] = {}
         self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def total_s(self) -> float:
+        """How long a call may take from its first byte out to its last byte in."""
+        return self._limits.total_s
 
     async def start(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -95,20 +114,29 @@ class Upstream:
         """Send one call. The credential goes to this address and nowhere else: a redirect is an answer like any."""
         if self._session is None:
             raise RuntimeError("start() comes first")
-        headers = {hdrs.CONTENT_TYPE: "application/json"}
-        if credential is not None:
-            if not _TEXT.fullmatch(credential):
-                raise UpstreamFailed("The provider's credential cannot be sent; the operator must set it again.")
-            headers[hdrs.AUTHORIZATION] = f"Bearer {credential}"
+        target = self._targets.get((base_url, path, credential))
         try:
+            if target is None:
+                if len(self._targets) >= _TARGETS_MAX:
+                    self._targets.clear()
+                target = self._targets[base_url, path, credential] = _target(base_url, path, credential)
             response = await self._session.post(
-                base_url.rstrip("/") + path, data=body, headers=headers, allow_redirects=False
+                target.url, data=BytesPayload(body), headers=target.headers, allow_redirects=False
             )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             raise _failure(error) from error
         if (connection := response.connection) is not None and connection.protocol is not None:
             connection.protocol.read_timeout = self._limits.between_s
         return Reply(response)
+
+
+def _target(base_url: str, path: str, credential: str | None) -> _Target:
+    headers = CIMultiDict({hdrs.CONTENT_TYPE: "application/json"})
+    if credential is not None:
+        if not _TEXT.fullmatch(credential):
+            raise UpstreamFailed("The provider's credential cannot be sent; the operator must set it again.")
+        headers[hdrs.AUTHORIZATION] = f"Bearer {credential}"
+    return _Target(URL(base_url.rstrip("/") + path), CIMultiDictProxy(headers))
 
 
 def _failure(error: Exception) -> TallystickError:

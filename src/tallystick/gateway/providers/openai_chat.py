@@ -62,7 +62,10 @@ def content_bytes(message: object) -> int:
     """How much of an answer a message, or a delta of one, holds: text, reasoning, refusal, tool calls, audio."""
     if not isinstance(message, dict):
         return 0
-    found = sum(_text_bytes(message.get(name)) for name in _TEXT_FIELDS)
+    found = 0
+    for name in _TEXT_FIELDS:
+        if text := message.get(name):
+            found += _text_bytes(text)
     if isinstance(calls := message.get("tool_calls"), list):
         found += sum(_function_bytes(call.get("function")) for call in calls if isinstance(call, dict))
     if "function_call" in message:
