@@ -81,7 +81,7 @@ def test_a_catalog_is_shown_applied_and_applied_again(tallystick, tmp_path):
     (line,) = tallystick("prices", "list", "--json")
     assert [(kind["kind"], kind["cost"], kind["price"]) for kind in line["kinds"]] == [
         ("input", "0.15", "0.1875"),
-        ("output", "0.60", "0.75"),
+        ("output", "0.6", "0.75"),
     ]
 
     tallystick("prices", "set", "acme", "small", "--input", "0.5", "--output", "2")

@@ -11,6 +11,6 @@ from tallystick.settings import Settings
 @asynccontextmanager
 async def open_books(settings: Settings) -> AsyncIterator[str]:
     """The DSN of a database that is up and has this version's schema, for as long as the block lasts."""
-    async with find_postgres(settings.database_url, settings.data_dir / "postgres") as server:
+    async with find_postgres(settings.database_url, settings.data_dir) as server:
         await migrate(server.dsn)
         yield server.dsn

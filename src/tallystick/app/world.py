@@ -39,6 +39,8 @@ class World:
 def world(*, workers: int = 1, port: int | None = None, progress: Callable[[str], None]) -> Iterator[World]:
     """Start it all in a fresh folder, hand it over, and leave nothing running or lying about afterwards."""
     with tempfile.TemporaryDirectory(prefix="tallystick-world-") as folder, contextlib.ExitStack() as stack:
+        # Where root runs this, PostgreSQL runs as someone else, who must be able to pass through to its own folder.
+        Path(folder).chmod(0o711)
         port = port or _free_port()
         address = f"http://127.0.0.1:{port}"
         webhook_secret = f"whsec_{secrets.token_hex(16)}"
