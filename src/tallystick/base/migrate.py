@@ -1,43 +1,40 @@
-"""Bring a database to this version's schema. Revisions are folders of .sql files, run in the order of their names."""
+"""Bring a database to this version's schema, or see that it has it: which nearly every start finds."""
 
 from pathlib import Path
+from typing import Final
 
 import asyncpg
-from alembic import command, op
-from alembic.config import Config
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
-from sqlalchemy.util import await_only
 
-# Any two processes that migrate the same database take turns on this advisory lock.
-_MIGRATION_LOCK = 0x7A11_5713
+from tallystick.base.errors import Misconfigured
+
+_VERSIONS: Final = Path(__file__).parents[1] / "migrations" / "versions"
 
 
-async def migrate(dsn: str, revision: str = "head") -> None:
-    """Run every revision up to `revision` that the database does not have yet; safe to call from many processes."""
-    engine = create_async_engine("postgresql+asyncpg://", poolclass=NullPool, async_creator=lambda: asyncpg.connect(dsn))
+async def migrate(dsn: str) -> None:
+    """Run every revision that the database does not have yet; safe to call from many processes at once.
+
+    Raises Misconfigured where a newer version of this program has already migrated it further.
+    """
+    newest = max(path.stem.partition("_")[0] for path in _VERSIONS.glob("[0-9]*.py"))
+    found = await _revision(dsn)
+    if found == newest:
+        return
+    if found is not None and found > newest:
+        raise Misconfigured(
+            f"The database has revision {found}, this version of Tallystick knows {newest}: run a newer version."
+        )
+    # Alembic and SQLAlchemy take longer to import than most commands take to run.
+    from tallystick.base.revision import upgrade  # noqa: PLC0415
+
+    await upgrade(dsn)
+
+
+async def _revision(dsn: str) -> str | None:
+    connection = await asyncpg.connect(dsn)
     try:
-        async with engine.connect() as connection:
-            await connection.exec_driver_sql(f"select pg_advisory_lock({_MIGRATION_LOCK})")
-            await connection.commit()
-            await connection.run_sync(_upgrade, revision)
-            await connection.commit()
+        if await connection.fetchval("select to_regclass('alembic_version')") is None:
+            return None
+        revision: str | None = await connection.fetchval("select version_num from alembic_version")
+        return revision
     finally:
-        await engine.dispose()
-
-
-def run_folder(revision_file: str, folder: str) -> None:
-    """Run the .sql files of a revision's folder, by name, each whole: a prepared statement could hold only one."""
-    driver_connection = op.get_bind().connection.driver_connection
-    if driver_connection is None:
-        raise RuntimeError("migrations need a live connection; offline SQL generation is not supported")
-    for path in sorted(Path(revision_file).with_name(folder).glob("*.sql")):
-        await_only(driver_connection.execute(path.read_text()))
-
-
-def _upgrade(connection: Connection, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", "tallystick:migrations")
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+        await connection.close()

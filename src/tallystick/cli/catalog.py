@@ -12,7 +12,6 @@ from tallystick.accounts import credential
 from tallystick.app.credentials import OPERATOR, sealer
 from tallystick.base.errors import InvalidInput
 from tallystick.catalog.difference import Difference
-from tallystick.catalog.import_prices import Import, import_prices
 from tallystick.catalog.list_prices import PriceLine, list_prices
 from tallystick.catalog.margin import Margin
 from tallystick.catalog.price import KINDS, Kind
@@ -59,6 +58,8 @@ def import_costs(
     as_json: AsJson = False,
 ) -> None:
     """Import what providers charge us from the offline price list of genai-prices."""
+    # The list alone takes longer to load than most commands take to run.
+    from tallystick.catalog.import_prices import Import, import_prices  # noqa: PLC0415
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> Import:
         async with pool.acquire() as connection:

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs every revision in one transaction on the asyncpg connection that base.migrate hands over."""
+"""Alembic's entry: runs every revision in one transaction on the asyncpg connection that base.revision hands over."""
 
 from alembic import context
 

@@ -1,6 +1,6 @@
 """${message}"""
 
-from tallystick.base.migrate import run_folder
+from tallystick.base.revision import run_folder
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

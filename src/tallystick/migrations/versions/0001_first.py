@@ -1,6 +1,6 @@
 """The first schema: change feed, ledger, usage records, catalog, accounts, payments."""
 
-from tallystick.base.migrate import run_folder
+from tallystick.base.revision import run_folder
 
 revision = "0001"
 down_revision = None
