@@ -15,12 +15,12 @@ from tallystick.base.migrate import migrate
 
 
 @asynccontextmanager
-async def embedded_postgres(folder: Path | None = None) -> AsyncIterator[tuple[str, Tree]]:
-    """The DSN of a migrated database, and the server's processes. `folder` is the server's data folder if given."""
+async def embedded_postgres() -> AsyncIterator[tuple[str, Tree]]:
+    """The DSN of a migrated database, and the server's processes."""
     with tempfile.TemporaryDirectory(prefix="tallystick-bench-") as name:
         # PostgreSQL may run as another user, who has to come through here.
         Path(name).chmod(0o711)  # noqa: ASYNC240 - nothing else runs yet
-        async with EmbeddedPostgres(folder or Path(name, "postgres"), on_progress=say) as database:
+        async with EmbeddedPostgres(Path(name), on_progress=say) as database:
             if database.pid is None:
                 raise RuntimeError("the embedded PostgreSQL is up and does not tell its process")
             await migrate(database.dsn)

@@ -92,17 +92,15 @@ async def ground(upstreams: Mapping[str, str]) -> AsyncIterator[Ground]:
     """Prepare it all in a fresh folder. `upstreams` are the addresses of models, by the alias each is called by."""
     with tempfile.TemporaryDirectory(prefix="tallystick-bench-") as name:
         folder = Path(name)
-        # PostgreSQL may run as another user, who has to come through here.
-        folder.chmod(0o711)  # noqa: ASYNC240 - nothing else runs yet
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TALLYSTICK_", "STRIPE_"))},
             "TALLYSTICK_DATA_DIR": str(folder / "data"),
             "TALLYSTICK_SEALING_KEYS": f"bench:{b64encode(secrets.token_bytes(32)).decode()}",
             "BENCH_PROVIDER_KEY": "sk-offline-provider",
         }
-        environment.pop("DATABASE_URL", None)
         say("Starting PostgreSQL, publishing a catalog, granting credits")
-        async with embedded_postgres(folder / "data" / "postgres") as (dsn, postgres):
+        async with embedded_postgres() as (dsn, postgres):
+            environment["DATABASE_URL"] = dsn
             catalog = folder / "catalog.toml"
             catalog.write_text("".join(_CATALOG.format(alias=a, address=where) for a, where in upstreams.items()))
             command(environment, "apply", str(catalog))

@@ -22,6 +22,8 @@ from bench.report import Figure, Row, at_least
 from bench import load
 
 _HOME: Final = Path(__file__).parent.parent / "tests" / ".cache" / "litellm"
+# At a hundred requests a second, 64 connections need this long to say anything.
+_LEAST_S: Final = 5.0
 _CONFIGURATION: Final = """\
 model_list:
   - model_name: whole
@@ -53,10 +55,12 @@ def _measure(prepared: Ground, upstream: int, effort: Effort) -> tuple[list[Figu
     body = load.write_body(prepared.folder)
     with prepared.serve(body) as server, _litellm(prepared, upstream, body) as (other, tree):
         ours = prepared.call(server.address, body)
-        rounds, others = [press(ours, [server.tree], CONNECTIONS, 2)], [press(other, [tree], CONNECTIONS, 2)]
+        rounds = [press(ours, [server.tree], CONNECTIONS, _LEAST_S)]
+        others = [press(other, [tree], CONNECTIONS, _LEAST_S)]
+        seconds = max(effort.seconds, _LEAST_S)
         for number in range(effort.rounds):
-            others.append(press(other, [tree], CONNECTIONS, effort.seconds))
-            rounds.append(press(ours, [server.tree], CONNECTIONS, effort.seconds))
+            others.append(press(other, [tree], CONNECTIONS, seconds))
+            rounds.append(press(ours, [server.tree], CONNECTIONS, seconds))
             told = f"{rounds[-1].load.per_s:,.0f}/s over LiteLLM's {others[-1].load.per_s:,.0f}/s"
             say(f"Round {number + 1} of {effort.rounds}: {told}")
         memory = Row(
@@ -84,8 +88,14 @@ def _litellm(prepared: Ground, upstream: int, body: Path) -> Iterator[tuple[load
     port, log = free_port(), prepared.folder / "litellm.log"
     configuration = prepared.folder / "litellm.yaml"
     configuration.write_text(_CONFIGURATION.format(upstream=upstream))
-    # It would fetch a price list and send telemetry: neither belongs in a measurement.
-    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
+    environment = {
+        **os.environ,
+        # It would fetch a price list and send telemetry: neither belongs in a measurement.
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_TELEMETRY": "False",
+        # It is measured without keys, on the loopback interface only.
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    }
     environment.pop("DATABASE_URL", None)
     program = [str(_HOME / "bin" / "litellm"), "--config", str(configuration)]
     options = ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1", "--telemetry", "False"]

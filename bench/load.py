@@ -17,6 +17,7 @@ import msgspec
 _LIMIT_S: Final = 300
 _QUESTION: Final = "Why were tally sticks split in two?"
 _SCRIPT: Final = Path(__file__).with_name("post.lua")
+_ROOT: Final = Path(__file__).parent.parent
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return self.requests / self.seconds
 
 
-class LoadFailed(Exception):  # noqa: N818 - it says what happened
+class LoadFailed(Exception):
     """Requests were refused or broken, so that the numbers are not those of the work that was asked for."""
 
 
@@ -93,21 +94,23 @@ def press(call: Call, *, connections: int, seconds: float) -> Result:
     # Whole seconds are all that wrk takes.
     duration = str(max(1, round(seconds)))
     options = ["--threads", "1", "--connections", str(connections), "--duration", duration, "--timeout", "30"]
-    return _result([program, *options, "--script", str(_SCRIPT), call.url, "--", str(call.body), call.key])
+    return _result(call, [program, *options, "--script", str(_SCRIPT), call.url, "--", str(call.body), call.key])
 
 
 def read_streams(call: Call, *, connections: int, seconds: float) -> Result:
     """Calls by our own client, which counts the events of streams, and lets each that has begun come to its end."""
     words = [call.url, str(call.body), call.key, str(connections), str(seconds)]
-    return _result([sys.executable, "-m", "bench.client", *words])
+    return _result(call, [sys.executable, "-m", "bench.client", *words])
 
 
-def _result(command: list[str]) -> Result:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LIMIT_S)
+def _result(call: Call, command: list[str]) -> Result:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LIMIT_S, cwd=_ROOT)
     lines = [line.removeprefix("result ") for line in done.stdout.splitlines() if line.startswith("result ")]
     if done.returncode or not lines:
-        raise LoadFailed(f"the load generator failed: {done.stdout}{done.stderr}")
+        raise LoadFailed(f"the load on {call.url} failed: {done.stdout}{done.stderr}")
     result = msgspec.json.decode(lines[-1], type=Result)
     if result.refused or result.broken or not result.requests:
-        raise LoadFailed(f"{result.refused} refused and {result.broken} broken of {result.requests} requests")
+        raise LoadFailed(
+            f"{result.refused} refused and {result.broken} broken of {result.requests} requests to {call.url}"
+        )
     return result

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 
-class WrongBooks(Exception):  # noqa: N818 - it says what is so
+class WrongBooks(Exception):
     """The books do not add up after a run, so that its speed means nothing."""
 
 
