@@ -12,6 +12,7 @@ from tallystick.accounts.authenticate import KeyRing
 from tallystick.api.app import create_api
 from tallystick.api.dependencies import ApiDependencies
 from tallystick.base.changes import Changes
+from tallystick.base.database import open_pool
 from tallystick.base.errors import Unauthorized
 from tallystick.catalog.book import Book
 from tallystick.reservations.lanes import Lanes
@@ -57,3 +58,24 @@ def caller_of(dsn: str, pool: asyncpg.Pool) -> Callable[[str], Awaitable[str | N
             return None
 
     return ask
+
+
+@pytest.fixture
+async def new_api(dsn: str) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
+    """A client of the whole API, with writers of its own, for what moves money."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(**options: Any) -> httpx.AsyncClient:
+            api_pool = await stack.enter_async_context(await open_pool(dsn, application="tallystick-api-under-test"))
+            lanes, changes = Lanes(dsn), Changes(dsn)
+            await lanes.start()
+            stack.push_async_callback(lanes.stop)
+            dependencies = ApiDependencies(
+                pool=api_pool, lanes=lanes, changes=changes, keyring=KeyRing(api_pool, changes), book=no_book,
+                public_url="http://pay.example.com", **options,
+            )  # fmt: skip
+            app = create_api(dependencies)
+            client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://pay.example.com")
+            return await stack.enter_async_context(client)
+
+        yield make

@@ -16,6 +16,7 @@ from tallystick import (
     Unauthorized,
     Unavailable,
 )
+from tallystick.library import remote
 from tallystick.library.answers import DeductFailure, Deduction
 
 SERVICE_TOKEN = "service-token-of-the-tests"
