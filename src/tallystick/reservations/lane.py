@@ -48,6 +48,8 @@ _AWAY: Final = (
     asyncpg.InternalClientError,
 )
 
+_UNREACHABLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 StepName = Literal["end", "extend", "reserve", "deduct"]
 
 _batches = Counter("tallystick_lane_batches", "Batches posted to the ledger.")
@@ -228,17 +230,12 @@ class Lane:
                 log.info("ledger_back", lane=self._number, released=len(batch.places))
 
     async def _connect(self, timeout_s: float) -> PreparedStatement:
+        self._connection = await connect(self._dsn, f"tallystick lane {self._number}", timeout_s)
         try:
-            self._connection = await asyncpg.connect(
-                self._dsn,
-                timeout=timeout_s,
-                # Acknowledged means on disk, whatever the server's default; batches make it cheap.
-                server_settings={"application_name": f"tallystick lane {self._number}", "synchronous_commit": "on"},
-            )
             self._statement = await self._connection.prepare(_POST_BATCH, timeout=timeout_s)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        except _UNREACHABLE as error:
             await self._disconnect()
-            raise Unavailable(f"the ledger's database cannot be reached: {error}") from error
+            raise Unavailable(f"the ledger cannot be used: {error}") from error
         return self._statement
 
     async def _disconnect(self) -> None:
@@ -252,6 +249,16 @@ class Lane:
         if not self._stopping or writer.cancelled() or writer.exception() is not None:
             log.critical("ledger_lane_ended", lane=self._number, error=repr(writer))
             self._give_up(Batch(), unknown=False)
+
+
+async def connect(dsn: str, application: str, timeout_s: float) -> asyncpg.Connection:
+    """A connection whose commits are on disk when they are acknowledged. Raises Unavailable."""
+    try:
+        # Whatever the server's default is; in batches it costs next to nothing.
+        settings = {"application_name": application, "synchronous_commit": "on"}
+        return await asyncpg.connect(dsn, timeout=timeout_s, server_settings=settings)
+    except _UNREACHABLE as error:
+        raise Unavailable(f"the ledger's database cannot be reached: {error}") from error
 
 
 def _unavailable() -> Unavailable:

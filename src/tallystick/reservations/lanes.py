@@ -6,12 +6,10 @@ Lane = account mod lanes, in every process, so that all that touches an account 
 from typing import Final
 from uuid import UUID
 
-import asyncpg
-
 from tallystick.base.errors import InvalidInput, NotFound
 from tallystick.base.money import AMOUNT_MAX_NANO
 from tallystick.ledger.account import FIRST_CUSTOMER, Balance, count_lanes
-from tallystick.reservations.lane import Lane
+from tallystick.reservations.lane import Lane, connect
 from tallystick.reservations.usage_record import UsageRecord
 
 LIFE_MAX_S: Final = 7 * 24 * 3600
@@ -34,7 +32,7 @@ class Lanes:
 
     async def start(self) -> None:
         """Connect every lane."""
-        connection = await asyncpg.connect(self._dsn)
+        connection = await connect(self._dsn, "tallystick lanes", self._patience_s)
         try:
             lanes = await count_lanes(connection)
         finally:

@@ -43,7 +43,7 @@ begin
         -- Accounts that now stand at their floor may have fallen short. The settlements that free most go first, so
         -- that no shortfall is written while another settlement of the same batch leaves money over. `a` is the
         -- account as it was before this statement.
-        select ended.id, ended.account, ended.actual, least(ended.actual, ended.amount + greatest(
+        select ended.id, ended.account, ended.actual, least(coalesce(ended.actual, 0), ended.amount + greatest(
             0,
             a.posted - a.held - a.floor + coalesce(sum(ended.amount - coalesce(ended.actual, 0)) over (
                 partition by ended.account order by coalesce(ended.actual, 0) - ended.amount, ended.id

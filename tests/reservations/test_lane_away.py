@@ -1,0 +1,93 @@
+"""The database goes away under a lane."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from tallystick.base.errors import Unavailable
+from tallystick.base.ids import new_id
+from tallystick.ledger.account import Balance
+from tallystick.ledger.read import balance
+from tallystick.reservations.hold import HoldEnded, OutcomeUnknown
+from tallystick.reservations.lanes import Lanes
+from tests.ledger.money import broken_laws, customer
+
+
+async def end_lane_sessions(connection: asyncpg.Connection) -> int:
+    return await connection.fetchval(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        " where datname = current_database() and application_name like 'tallystick lane%'"
+    )
+
+
+async def test_a_lost_connection_is_made_again_and_the_batch_sent_again(
+    connection: asyncpg.Connection, lanes: Lanes
+) -> None:
+    account = await customer(connection, 10**6)
+    done: list[Balance] = []
+
+    async def caller() -> None:
+        for _ in range(30):
+            hold = new_id()
+            await lanes.reserve(hold, account, 10, expires_in_s=60)
+            done.append(await lanes.settle(hold, account, 10))
+
+    callers = [asyncio.create_task(caller()) for _ in range(20)]
+    killed = 0
+    while not all(task.done() for task in callers):
+        killed += await end_lane_sessions(connection)
+        await asyncio.sleep(0.05)
+    await asyncio.gather(*callers)
+    assert killed > 4
+    assert len(done) == 600
+    assert await balance(connection, account) == Balance(10**6 - 6000, 0, 10**6 - 6000)
+    assert await broken_laws(connection) == {}
+
+
+async def test_an_unanswered_reserve_is_released_when_the_database_is_back(
+    connection: asyncpg.Connection, dsn: str
+) -> None:
+    account, hold = await customer(connection, 100), new_id()
+    lanes = Lanes(dsn, patience_s=0.3)
+    await lanes.start()
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as other, other.acquire() as blocker:
+        transaction = blocker.transaction()
+        await transaction.start()
+        # The batch waits for the lane and its answer never comes; it is on disk or not, nobody can tell.
+        await blocker.execute("select pg_advisory_xact_lock(31249, lane) from generate_series(0, 63) as lane")
+        with pytest.raises(OutcomeUnknown):
+            await lanes.reserve(hold, account, 60, expires_in_s=60, dispatcher=new_id())
+        with pytest.raises(Unavailable) as refused:
+            await lanes.reserve(new_id(), account, 1, expires_in_s=60)
+        assert not isinstance(refused.value, OutcomeUnknown)
+        # What the lost batch would have done, had its commit gone through.
+        await blocker.execute(
+            "insert into hold (id, account, amount, created_at, expires_at, dispatcher)"
+            " values ($1, $2, 60, now(), now() + interval '1 h', $3)",
+            hold,
+            account,
+            new_id(),
+        )
+        await blocker.execute("update ledger_account set held = 60 where id = $1", account)
+        await transaction.commit()
+    while await connection.fetchval("select state from hold where id = $1", hold) == "open":
+        await asyncio.sleep(0.05)
+    assert await balance(connection, account) == Balance(100, 0, 100)
+    with pytest.raises(HoldEnded):
+        await lanes.reserve(hold, account, 60, expires_in_s=60)
+    await lanes.stop()
+    assert await broken_laws(connection) == {}
+
+
+async def test_a_database_that_is_not_there_is_unavailable_at_once(dsn: str) -> None:
+    lanes = Lanes(dsn.rsplit("/", 1)[0] + "/there_is_no_such_database")
+    with pytest.raises(Unavailable):
+        await lanes.start()
+
+
+async def test_a_ledger_with_other_lanes_is_not_written(connection: asyncpg.Connection, lanes: Lanes) -> None:
+    account = await customer(connection, 100)
+    await connection.execute("update ledger_layout set lanes = 64")
+    with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
+        await lanes.reserve(new_id(), account, 1, expires_in_s=60)
