@@ -34,8 +34,8 @@ fi
 
 echo "setup: installing the packages of requirements/dev.txt into .venv"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
-.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+.venv/bin/python -m pip install --quiet --quiet --require-hashes --requirement requirements/dev.txt
 echo "setup: installing tallystick itself, from here"
-.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+.venv/bin/python -m pip install --quiet --quiet --no-deps --no-build-isolation --no-index --editable .
 touch .venv/ready
 echo "setup: done"

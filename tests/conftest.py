@@ -8,7 +8,7 @@ system's.
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
 from uuid import uuid4
 
@@ -51,6 +51,30 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ[_DATA_VARIABLE], ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a developer's machine lacks is skipped there, loudly. Where CI=true nothing may be missing."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and in CI nothing may be: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def needs() -> Callable[..., str]:
+    """`needs("npm")`: the path of a program, under the first of the names that is found; else the test is skipped."""
+
+    def find(*names: str) -> str:
+        for name in names:
+            path = shutil.which(name)
+            if path is not None:
+                return path
+        pytest.skip(f"{names[0]} is not installed: apt-get install {names[0]}")
+
+    return find
 
 
 @pytest.fixture(scope="session")
