@@ -90,7 +90,8 @@ class World:
 
     dsn: str
     pool: asyncpg.Pool
-    provider: FakeProvider
+    # A FakeProvider, or somebody else's with a base_url.
+    provider: Any
     app: GatewayApp
     journal: Journal
     lanes: Lanes
@@ -199,7 +200,7 @@ async def run_world(
     limits: Limits = LIMITS,
     upstream: UpstreamLimits = UPSTREAM,
     policy: Policy = DEFAULT,
-    provider: FakeProvider | None = None,
+    provider: Any = None,
 ) -> AsyncIterator[World]:
     async with contextlib.AsyncExitStack() as stack:
         if provider is None:
