@@ -108,9 +108,14 @@ def test_verify_and_doctor_on_empty_books(tallystick):
     found = tallystick("verify", "--json")
     assert found["ok"] is True
     assert {law["law"] for law in found["laws"]} >= {1, 2, 3, 4, 5, 6, 9, 10, 12}
-    findings = {one["subject"]: one for one in tallystick("doctor", "--json")}
+
+
+async def test_doctor_tells_a_durable_server_from_another(tallystick, pool):
+    findings = {one["subject"]: one for one in tallystick("doctor", "--json", code=None)}
     assert findings["database"]["state"] == "ok"
     assert "apply FILE.toml" in findings["catalog"]["detail"]
+    # The server of the tests may run without fsync, which is what doctor is to find.
+    assert ("durability" in findings) == (await pool.fetchval("select current_setting('fsync')") == "off")
 
 
 def test_a_refusal_is_one_sentence_and_no_traceback(tallystick):

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
@@ -201,12 +200,12 @@ def _listening_socket(host: str, port: int) -> socket.socket:
 def _watch_supervisor(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     """The end of standard input is the end of the supervisor, however it died: no worker may outlive it."""
 
-    def wait() -> None:
-        while sys.stdin.buffer.read(1):
-            pass
-        loop.call_soon_threadsafe(stop.set)
+    def read() -> None:
+        if not os.read(sys.stdin.fileno(), 1024):
+            loop.remove_reader(sys.stdin.fileno())
+            stop.set()
 
-    threading.Thread(target=wait, name="tallystick-supervisor", daemon=True).start()
+    loop.add_reader(sys.stdin.fileno(), read)
 
 
 def main() -> None:
