@@ -56,7 +56,7 @@ class ApiDependencies:
 
     @cached_property
     def inbox(self) -> Inbox:
-        """Takes what Stripe sends. The supervisor's upkeep works on the same table, for what could not be done at once."""
+        """Takes what Stripe sends. The supervisor's upkeep does from the same table what could not be done at once."""
         return Inbox(
             self.pool, secrets=self.webhook_secrets, livemode=None if self.stripe is None else self.stripe.livemode
         )
