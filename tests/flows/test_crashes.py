@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tallystick.app.world import command, world
+from tallystick.base.embedded_postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -119,8 +120,6 @@ async def _charges(running):
 
 
 async def _fetch(running, query):
-    from tallystick.base.embedded_postgres import EmbeddedPostgres
-
     async with EmbeddedPostgres(Path(running.environment["TALLYSTICK_DATA_DIR"])) as server:
         connection = await asyncpg.connect(server.dsn)
         try:
