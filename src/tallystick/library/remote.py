@@ -1,4 +1,4 @@
-"""The credits API from the other side: requests out, answers and errors in, for both clients. Pure."""
+"""The credits API from the other side: requests out, answers and errors in, for both clients."""
 
 import math
 from collections.abc import Mapping, Sequence
