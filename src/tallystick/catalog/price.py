@@ -110,6 +110,14 @@ def amount(rates: Rates, usage: Usage, markup_ppm: int = MARKUP_ONE) -> int:
     Contradictory usage cannot make money negative or count a token twice: a negative count is zero, and sub-kinds
     are cut, in the order cached, cache write, audio (reasoning, audio), to what is left of their total.
     """
+    if not (rates.tiers or _has_parts(usage)):
+        # Nearly every call is of this kind, and is priced three times on its way.
+        exact = (
+            max(usage.input_tokens, 0) * (rates.input or 0)
+            + max(usage.output_tokens, 0) * (rates.output or 0)
+            + max(usage.requests, 0) * (rates.request or 0)
+        )
+        return -(-exact * markup_ppm // (UNITS_PER_RATE * MARKUP_ONE))
     flat = rates_at(rates, usage.input_tokens)
     plain = max(usage.input_tokens, 0)
     plain -= (cached := _within(usage.cached_tokens, plain))
@@ -163,6 +171,17 @@ def _with_tiers(rates: Rates, input_tokens: int) -> Rates:
         if field != "above_input_tokens" and (value := getattr(tier, field)) is not None
     }
     return msgspec.structs.replace(rates, tiers=(), **changed)
+
+
+def _has_parts(usage: Usage) -> bool:
+    return bool(
+        usage.cached_tokens
+        or usage.cache_write_tokens
+        or usage.input_audio_tokens
+        or usage.reasoning_tokens
+        or usage.output_audio_tokens
+        or usage.images
+    )
 
 
 def _within(part: int, whole: int) -> int:
