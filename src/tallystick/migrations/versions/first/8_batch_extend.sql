@@ -27,6 +27,8 @@ begin
             where a.id = v_one.account and a.posted - a.held - v_more >= a.floor + a.overdraft;
             if not found then
                 v_code := 'insufficient';
+                select a.posted - a.held - a.floor - a.overdraft into v_one.available
+                from ledger_account as a where a.id = v_one.account;
             end if;
         end if;
         if v_code is null then
