@@ -223,6 +223,7 @@ async def test_an_unknown_and_an_unpriced_model(world: World) -> None:
         ("GET", "/chat/completions", 405),
         ("POST", "/models", 405),
         ("GET", "/nothing", 404),
+        ("POST", "/embeddings", 404),
         ("GET", "/receipts/", 404),
         ("GET", "/receipts/not-an-id", 404),
         ("GET", "/receipts/01890000-0000-7000-8000-000000000000", 404),

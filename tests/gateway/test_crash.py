@@ -18,8 +18,9 @@ from msgspec.structs import replace
 
 from tallystick.base.ids import new_id
 from tallystick.gateway.journal import Journal, read
-from tallystick.gateway.recover import Recovery
+from tallystick.gateway.recover import Recovery, settle_orphans
 from tallystick.reservations.lanes import Lanes
+from tallystick.reservations.sweep import Sweeper
 
 
 @contextlib.asynccontextmanager
@@ -149,6 +150,18 @@ async def test_holds_that_were_never_sent_are_released(dsn: str, pool: asyncpg.P
         assert await Recovery(pool, lanes, tmp_path).run() == 1
         assert await pool.fetchval("select state from hold") == "released"
         assert await pool.fetchval("select posted from ledger_account where id = $1", customer.account) == 10**9
+
+
+async def test_a_hold_whose_journal_is_lost_is_charged_what_it_set_aside(world: World) -> None:
+    customer = await world.customer()
+    await world.lanes.reserve(new_id(), customer.account, 5000, expires_in_s=1, dispatcher=new_id())
+    sweeper = Sweeper(world.pool, orphan_after_s=0, young_s=0)
+    async with asyncio.timeout(10):
+        while not (orphans := (await sweeper.sweep()).orphans):
+            await asyncio.sleep(0.1)
+    assert await settle_orphans(world.lanes, orphans) == 1
+    assert await settle_orphans(world.lanes, orphans) == 1  # the same again is the same answer
+    assert await world.posted(customer) == 10**9 - 5000
 
 
 async def test_sigterm_lets_running_calls_finish(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 
 from tallystick.base.database import load_queries
-from tallystick.base.errors import Conflict, NotFound, Unavailable
+from tallystick.base.errors import Conflict, NotFound, TallystickError, Unavailable
 from tallystick.base.ids import first_id_at
 from tallystick.catalog.document import CostProfile, Price, reprice
 from tallystick.catalog.read import version
@@ -75,6 +75,9 @@ class Recovery:
             await self.run()
         except _AWAY as error:
             log.warning("recovery_put_off", error=repr(error))
+        except (TallystickError, TypeError):
+            # One journal that cannot be understood must not keep the others' customers from being served; it stays.
+            log.exception("recovery_failed")
 
     async def _end_all(self, found: Found) -> int:
         """First what was sent on, by the journal; then what is open all the same, which never left."""

@@ -20,9 +20,19 @@ _Reader = Callable[[str, Caller, Parts, asyncpg.Pool], Awaitable[object]]
 
 async def answer_read(path: str, caller: Caller, parts: Parts, pool: asyncpg.Pool) -> Answer:
     """Raises NotFound, also for a receipt of somebody else."""
-    for prefix, reader in _READERS.items():
+    prefix = _prefix(path)
+    return orjson.dumps(await _READERS[prefix](path[len(prefix) :], caller, parts, pool))
+
+
+def check_path(path: str) -> None:
+    """Raises NotFound where nothing can be read, nor anything else be done."""
+    _prefix(path)
+
+
+def _prefix(path: str) -> str:
+    for prefix in _READERS:
         if path == prefix or (prefix.endswith("/") and path.startswith(prefix)):
-            return orjson.dumps(await reader(path[len(prefix) :], caller, parts, pool))
+            return prefix
     raise NotFound("There is no such path.")
 
 

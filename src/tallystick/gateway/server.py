@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 
 from tallystick.accounts.authenticate import Caller, KeyRing
-from tallystick.base.errors import NotFound, TallystickError, Unavailable
+from tallystick.base.errors import TallystickError, Unavailable
 from tallystick.base.ids import new_id
 from tallystick.catalog.book import Book
 from tallystick.gateway import chat_request, observe
@@ -25,7 +25,7 @@ from tallystick.gateway.metered_call import metered_call
 from tallystick.gateway.outcome import DEFAULT, Policy
 from tallystick.gateway.parts import Parts
 from tallystick.gateway.recover import Recovery
-from tallystick.gateway.routes import Answer, answer_read
+from tallystick.gateway.routes import Answer, answer_read, check_path
 from tallystick.gateway.settle import Settlements
 from tallystick.gateway.upstream import Upstream
 from tallystick.gateway.wire import JSON, Refusal, refusal
@@ -113,6 +113,7 @@ class GatewayApp:
             return
         except TallystickError as error:
             found = refusal(error, self._ways_out)
+            observe.refused(request_id, found, None)
         except Exception:
             # The last boundary before the web server: one answer in our dialect, the cause in the log.
             log.exception("request_failed_here", request_id=str(request_id))
@@ -166,12 +167,10 @@ class GatewayApp:
         if path == _CHAT:
             return _WRONG_METHOD
         caller = await authorise(self._keyring, scope["headers"])
+        check_path(path)
         if scope["method"] not in {"GET", "HEAD"}:
             return _WRONG_METHOD
-        try:
-            return await answer_read(path, caller, self._parts, self._pool)
-        except NotFound as error:
-            return refusal(error)
+        return await answer_read(path, caller, self._parts, self._pool)
 
     async def _answer(self, client: Client, request_id: UUID, found: Answer | Refusal) -> None:
         name = (b"x-request-id", str(request_id).encode())
