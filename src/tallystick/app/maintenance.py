@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,6 +17,8 @@ from tallystick.ledger.lot import expire_due
 from tallystick.ledger.partitions import ensure_partitions
 from tallystick.ledger.seal import seal
 from tallystick.payments.inbox import Inbox
+from tallystick.payments.missed import fetch_missed
+from tallystick.payments.stripe_client import StripeClient
 from tallystick.reservations.sweep import Sweeper
 from tallystick.settings import Settings
 
@@ -24,6 +26,7 @@ log = structlog.get_logger()
 
 # The database is away, or slow, or refuses for now: the next round tries again.
 _PASSING: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, TallystickError)
+_WEBHOOKS_COME_FOR: Final = timedelta(days=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +61,40 @@ class Maintenance:
         await self._stack.aclose()
 
     def _jobs(self, pool: asyncpg.Pool) -> list[Job]:
-        key = self._settings.stripe_api_key
-        inbox = Inbox(
-            pool,
-            secrets=self._settings.listed("stripe_webhook_secret"),
-            livemode=None if key is None else "_live_" in key,
-        )
+        key, secrets = self._settings.stripe_api_key, self._settings.listed("stripe_webhook_secret")
+        stripe = StripeClient(key, api_base=self._settings.stripe_api_base) if key else None
+        inbox = Inbox(pool, secrets=secrets, livemode=None if stripe is None else stripe.livemode)
 
         async def partitions() -> None:
             async with pool.acquire() as connection:
                 await ensure_partitions(connection)
 
-        return [
+        jobs = [
             Job("sealing", 1.0, lambda: seal(pool)),
             Job("expired holds", 5.0, Sweeper(pool).sweep),
             Job("expired lots", 1.0, lambda: expire_due(pool, datetime.now(UTC))),
             Job("webhook inbox", 5.0, inbox.process_open),
             Job("partitions", 3600.0, partitions),
         ]
+        if stripe is not None:
+            self._stack.push_async_callback(stripe.close)
+            jobs.append(Job("missed webhooks", 600.0, Missed(inbox, stripe).fetch))
+        return jobs
+
+
+class Missed:
+    """Asks Stripe for the events whose webhooks never came: all that it still sends again, then what is new."""
+
+    def __init__(self, inbox: Inbox, stripe: StripeClient) -> None:
+        self._inbox = inbox
+        self._stripe = stripe
+        self._since = datetime.now(UTC) - _WEBHOOKS_COME_FOR
+
+    async def fetch(self) -> None:
+        began = datetime.now(UTC)
+        await fetch_missed(self._inbox, self._stripe, self._since)
+        # A clock that differs from Stripe's, and an event that is listed late, lie within this.
+        self._since = began - timedelta(hours=1)
 
 
 async def _repeat(job: Job) -> None:

@@ -181,7 +181,7 @@ class _Server(uvicorn.Server):
         # Nothing that is alive now will ever be garbage: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        print("ready", flush=True)
+        print("ready", flush=True)  # noqa: T201 - the word that the supervisor waits for
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

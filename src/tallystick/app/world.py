@@ -86,7 +86,7 @@ def world(*, workers: int = 1, port: int | None = None, progress: Callable[[str]
 
 def command(environment: dict[str, str], *words: str) -> str:
     """Run one `tallystick` command in the world; its output. Raises Misconfigured with what it said when it fails."""
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - our own command
         [sys.executable, "-m", "tallystick", *words], env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
@@ -136,7 +136,7 @@ def _process(
     words: list[str], log: Path, *, environment: dict[str, str] | None = None, stdout: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as errors:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own processes
             words, env=environment, stdin=subprocess.DEVNULL, stdout=stdout or errors, stderr=errors,
             start_new_session=True,
         )  # fmt: skip
