@@ -1,4 +1,5 @@
 -- name: balance^
+-- Says too whether a lot is due: then its expiry has to be posted before the balance is true.
 select
     posted, held, posted - held - floor - overdraft as available,
     exists (

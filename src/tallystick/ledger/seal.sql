@@ -8,6 +8,7 @@ select coalesce(max(to_seq), 0) from ledger_block;
 select pg_advisory_xact_lock(31251);
 
 -- name: seal_block$
+-- The first block continues a fixed hash; an empty stretch makes no block.
 insert into ledger_block (number, after_seq, to_seq, transfers, previous, hash)
 select last.number + 1, last.to_seq, body.to_seq, body.transfers, last.hash, sha256(last.hash || body.lines)
 from (

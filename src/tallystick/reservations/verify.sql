@@ -44,6 +44,7 @@ from recorded full join accrued using (at)
 where coalesce(recorded.cost, 0) <> coalesce(accrued.cost, 0) limit :most::bigint;
 
 -- name: usage_by_price
+-- Everything that the charge depends on, so that the same record is recomputed once however often it occurs.
 select
     cost_id, price_id, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
     input_audio_tokens, output_audio_tokens, images, usage_source, cost, charge, outcome, min(id::text) as id,
