@@ -103,7 +103,7 @@ class World:
     async def customer(self, credits_nano: int = CREDIT, default_max_tokens: int | None = None) -> Customer:
         return await make_customer(self.pool, credits_nano, default_max_tokens)
 
-    def sdk(self, customer: Customer, **options: Any) -> AsyncOpenAI:
+    def sdk(self, customer: Customer, **options: Any) -> Any:
         client = AsyncOpenAI(base_url=self.base_url, api_key=customer.secret, max_retries=0, **options)
         self.clients.append(client)
         return client

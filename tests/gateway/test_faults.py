@@ -111,7 +111,7 @@ async def test_a_stall_before_the_answer_is_a_timeout(world: World) -> None:
         completion(12),  # type: ignore[arg-type]
     ],
 )
-async def test_an_empty_answer_costs_nothing(world: World, empty: dict) -> None:
+async def test_an_empty_answer_costs_nothing(world: World, empty: dict[str, Any]) -> None:
     world.provider.then(answer(empty))
     response, record = await ask(world)
     assert (response.status_code, record["charge"], record["rule"]) == (200, 0, "empty")
@@ -220,7 +220,7 @@ async def test_usage_beside_content_is_taken_out_and_counts(world: World) -> Non
 
 @pytest.mark.parametrize("told", [usage(10**12, 5), usage(10, 10**12), usage(10**15, 10**15)])
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_absurd_usage_is_capped_at_what_was_reserved(world: World, told: dict, streamed: bool) -> None:
+async def test_absurd_usage_is_capped_at_what_was_reserved(world: World, told: dict[str, Any], streamed: bool) -> None:
     world.provider.then(stream(spoken(["Hi"], told)) if streamed else answer(completion("Hi", told)))
     _, record = await ask(world, stream=streamed)
     assert 0 < record["charge"] <= record["reserved"]
@@ -276,3 +276,19 @@ async def test_a_dead_connection_is_not_used_for_the_next_call(world: World) -> 
     assert statuses == [200] * 4
     await asyncio.sleep(0)
     await world.check_books(customer)
+
+
+async def test_a_fault_of_our_own_leaves_no_hold_and_charges_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("tallystick.gateway.metered_call.usage_record", fail)
+    customer = await world.customer()
+    response = await world.http(customer).post("/chat/completions", json=body())
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "internal_error")
+    monkeypatch.undo()
+    await world.check_books(customer)
+    assert await world.posted(customer) == 10**9
+    assert (await world.http(customer).post("/chat/completions", json=body())).status_code == 200

@@ -1,6 +1,7 @@
 """A paid call through a real server: what the provider is sent, what the customer gets, what the books say."""
 
 import json
+from typing import Any
 
 import pytest
 from gateway_provider import answer, completion, spoken, stream, usage
@@ -68,7 +69,9 @@ async def test_the_provider_sees_its_own_credential_and_nothing_of_the_customer(
         ({"max_tokens": None, "n": 2}, {"max_tokens": 4096, "n": 2}),
     ],
 )
-async def test_no_more_output_is_asked_for_than_was_reserved(world: World, asked: dict, sent: dict) -> None:
+async def test_no_more_output_is_asked_for_than_was_reserved(
+    world: World, asked: dict[str, Any], sent: dict[str, Any]
+) -> None:
     customer = await world.customer()
     request = {name: value for name, value in body().items() if name != "max_tokens"} | asked
     response = await world.http(customer).post("/chat/completions", json=request)

@@ -5,7 +5,6 @@ the hold ends exactly once: here, by the replay of the journal, or by the recove
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -25,7 +24,6 @@ from tallystick.gateway.upstream import Reply
 from tallystick.gateway.upstream_error import failed, refusal_of_answer
 from tallystick.gateway.whole import read_whole
 from tallystick.gateway.wire import Refusal
-from tallystick.ledger.account import Balance
 from tallystick.reservations.hold import OutcomeUnknown
 from tallystick.reservations.usage_record import UsageRecord
 
@@ -34,16 +32,7 @@ _OUR_FAULT: Final = Refusal(status=500, code="internal_error", message="This ser
 _STOPPED: Final = Refusal(status=503, code="unavailable", message="This server is going down.", retry_after=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What the end of a call came to. No balance: the database was away, and the journal has the settlement."""
-
-    record: UsageRecord
-    metered: meter.Metered
-    balance: Balance | None
-
-
-async def metered_call(parts: Parts, call: Call) -> Settled:
+async def metered_call(parts: Parts, call: Call) -> UsageRecord:
     """Raises what refuses the call before anything has left: an unknown or unpriced model, too few credits, a
     database or a journal that cannot take it. After that, whatever happens is an outcome, and has its charge."""
     candidate = parts.book().candidates(call.request.model, call.at)[0]
@@ -55,11 +44,10 @@ async def metered_call(parts: Parts, call: Call) -> Settled:
     outcome = call.delivery.outcome(client_gone=call.client.gone)
     record = usage_record(call, candidate, most, metered, outcome, parts.policy, _status(call))
     balance = await parts.settlements.settle(record)
-    settled = Settled(record, metered, balance)
-    await answer.send(call, settled.record, metered, balance)
+    await answer.send(call, record, metered, balance)
     if reply is not None:
         await reply.finish()
-    return settled
+    return record
 
 
 async def _reserve(parts: Parts, call: Call, candidate: Candidate, most: Estimate) -> Estimate:

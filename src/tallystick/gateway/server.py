@@ -140,15 +140,16 @@ class GatewayApp:
     async def _run(self, call: Call) -> None:
         """A call in its own task: it outlives its client, and tells what refused it."""
         try:
-            settled = await metered_call(self._parts, call)
+            record = await metered_call(self._parts, call)
         except TallystickError as error:
             told = refusal(error, self._ways_out)
         except Exception:
-            # See __call__. A hold that may be open by now is in the journal.
+            # See __call__. The fault was ours: a hold that is open by now is given back.
             log.exception("request_failed_here", request_id=call.name)
+            self._parts.settlements.release_later(call.id, call.caller.account)
             told = _OUR_FAULT
         else:
-            observe.settled(call, settled.record)
+            observe.settled(call, record)
             return
         observe.refused(call.id, told, call.caller.key)
         await self._answer(call.client, call.id, told)

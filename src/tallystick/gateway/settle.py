@@ -76,7 +76,7 @@ class Settlements:
         return balance
 
     def release_later(self, hold: UUID, account: int) -> None:
-        """A hold whose reserve had no answer: it may be there, and nothing was sent under it."""
+        """A hold that may be there and must not stay: its reserve had no answer, or we failed in the middle."""
         self._unsure.append((hold, account))
         self._note()
 
@@ -113,6 +113,7 @@ class Settlements:
             with contextlib.suppress(HoldEnded, NotFound):
                 await self._lanes.release(hold, account)
             self._unsure.popleft()
+            self._journal.ended(hold)
             self._note()
 
     def _note(self) -> None:

@@ -70,7 +70,7 @@ async def test_the_sdk_reads_its_streams(world: World) -> None:
     ],
 )
 async def test_a_failure_costs_nothing_and_is_not_retried(
-    world: World, behavior: dict, expected: type[openai.APIStatusError], rule: str
+    world: World, behavior: dict[str, Any], expected: type[openai.APIStatusError], rule: str
 ) -> None:
     await script(world, behavior)
     customer = await world.customer()
