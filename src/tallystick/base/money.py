@@ -29,7 +29,8 @@ def parse_amount(value: object, field: str = "amount") -> int:
             raise InvalidAmount(field, "must be a decimal number")
         value = Decimal(value)
     if isinstance(value, int):
-        value = Decimal(value) if abs(value) <= AMOUNT_MAX_NANO else Decimal(AMOUNT_MAX_NANO)
+        # Cut to what is refused anyway: an int of a million digits would take Decimal seconds.
+        value = Decimal(max(-1, min(value, AMOUNT_MAX_NANO)))
     if not value.is_finite():
         raise InvalidAmount(field, "must be a finite number")
     if value <= 0:

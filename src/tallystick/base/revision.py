@@ -16,7 +16,9 @@ _MIGRATION_LOCK = 0x7A11_5713
 
 async def upgrade(dsn: str) -> None:
     """Run every revision that the database does not have yet, one process at a time."""
-    engine = create_async_engine("postgresql+asyncpg://", poolclass=NullPool, async_creator=lambda: asyncpg.connect(dsn))
+    engine = create_async_engine(
+        "postgresql+asyncpg://", poolclass=NullPool, async_creator=lambda: asyncpg.connect(dsn)
+    )
     try:
         async with engine.connect() as connection:
             await connection.exec_driver_sql(f"select pg_advisory_lock({_MIGRATION_LOCK})")

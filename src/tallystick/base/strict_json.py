@@ -1,6 +1,7 @@
 """JSON in and out for everything that carries money: numbers are exact, ambiguity is refused."""
 
 import json
+import re
 from decimal import Decimal, InvalidOperation
 
 import msgspec
@@ -9,12 +10,14 @@ from tallystick.base.errors import InvalidInput
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _DIGITS_MAX = 60
+# NUL, which PostgreSQL does not store, and half of a surrogate pair, which UTF-8 cannot say.
+_NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
 def loads(body: bytes) -> dict[str, object]:
     """A JSON object whose numbers are int or Decimal. Raises InvalidInput for anything that could be read in two
-    ways, naming its field where it has one: duplicate keys, NaN, Infinity, an exponent or length out of range;
-    and, for the body as a whole, nesting past Python's limit and other encodings."""
+    ways, naming its field where it has one: duplicate keys, NaN, Infinity, an exponent or length out of range, text
+    that no database takes; and, for the body as a whole, nesting past Python's limit and other encodings."""
     try:
         value = json.loads(
             body.decode(),
@@ -59,6 +62,8 @@ def _integer(text: str) -> int | _Refused:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in pairs:
+        if _NOT_TEXT.search(key):
+            raise InvalidInput("body", "has a key with characters that are no text")
         if key in found:
             raise InvalidInput(_name(key), "is given twice")
         _refuse(key, value)
@@ -69,6 +74,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _refuse(key: str, value: object) -> None:
     if isinstance(value, _Refused):
         raise InvalidInput(_name(key), value.problem)
+    if isinstance(value, str) and _NOT_TEXT.search(value):
+        raise InvalidInput(_name(key), "holds characters that are no text")
     if isinstance(value, list):
         for item in value:
             _refuse(key, item)
