@@ -32,9 +32,18 @@ class Tree:
         self.root = root
 
     def cpu_s(self) -> float:
-        """All CPU time of the tree. A child that ended in between is counted by the parent that reaped it."""
-        stats = read_stats()
-        return sum(stats[pid].own_s + stats[pid].reaped_s for pid in descendants(self.root, stats))
+        """All CPU time of the tree. What an ended child used is its parent's, once that has reaped it.
+
+        A child that is reaped between the reading of its parent and its own would be lost, so it is read until two
+        readings in a row have found the same processes.
+        """
+        before: set[int] | None = None
+        while True:
+            stats = read_stats()
+            tree = set(descendants(self.root, stats))
+            if tree == before:
+                return sum(stats[pid].own_s + stats[pid].reaped_s for pid in tree)
+            before = tree
 
     def pss_mb(self) -> float:
         """Proportional set size: shared pages are divided among those who share them."""

@@ -42,3 +42,13 @@ def test_a_process_does_not_outlive_its_block(tmp_path: Path) -> None:
         assert process.poll() is None
     assert process.poll() is not None
     assert subprocess.run(["kill", "-0", str(process.pid)], check=False, capture_output=True).returncode != 0
+
+
+def test_no_time_is_lost_while_children_come_and_go(tmp_path: Path) -> None:
+    burn = _BURN.format(seconds=0.02)
+    parent = f"import subprocess, sys\nfor _ in range(1000): subprocess.run([sys.executable, '-S', '-c', {burn!r}])"
+    with running([sys.executable, "-c", parent], tmp_path / "log") as process:
+        tree = Tree(process.pid)
+        readings = [tree.cpu_s() for _ in range(60)]
+    assert readings == sorted(readings)
+    assert readings[-1] > readings[0]
