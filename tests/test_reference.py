@@ -5,6 +5,8 @@ import pytest
 
 _ROOT = Path(__file__).parents[1]
 _SPEC = importlib.util.spec_from_file_location("reference", _ROOT / "scripts" / "reference.py")
+assert _SPEC
+assert _SPEC.loader
 reference = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(reference)
 

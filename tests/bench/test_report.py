@@ -5,7 +5,7 @@ from bench.report import Figure, Row, Skipped, amount, at_least, at_most, markdo
 
 
 def row(value: float, **more: object) -> Row:
-    return Row("speed", value, "x", f"measured {value}", **more)  # type: ignore[arg-type]
+    return Row("speed", value, "x", f"measured {value}", **more)
 
 
 def test_a_floor_is_met_from_above_and_a_ceiling_from_below() -> None:

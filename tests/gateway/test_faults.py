@@ -108,7 +108,7 @@ async def test_a_stall_before_the_answer_is_a_timeout(world: World) -> None:
         completion(None),
         {**completion(), "choices": []},
         completion(None, tool_calls=[]),
-        completion(12),  # type: ignore[arg-type]
+        completion(12),
     ],
 )
 async def test_an_empty_answer_costs_nothing(world: World, empty: dict[str, Any]) -> None:

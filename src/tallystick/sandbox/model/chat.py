@@ -70,7 +70,7 @@ class Usage(msgspec.Struct):
     completion_tokens_details: dict[str, int]
 
 
-class Malformed(Exception):  # noqa: N818 - an answer to the caller, not a failure of ours
+class Malformed(Exception):
     """The request makes no sense; `param` names the field."""
 
     def __init__(self, message: str, param: str | None = None) -> None:

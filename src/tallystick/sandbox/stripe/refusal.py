@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 
-class Refusal(Exception):  # noqa: N818 - an expected answer, in the word the rest of the sandbox uses
+class Refusal(Exception):
     """An error answer of the API: status, type, message and whatever else Stripe puts beside them.
 
     `kept` says whether an idempotency key remembers it. Stripe remembers an answer once the endpoint has begun to
