@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
+
+from bench import gateway, growth, ledger, litellm_proxy, machine, start, streams
 from bench.effort import FULL, QUICK, Effort, say
 from bench.embedded import add_database, embedded_postgres
 from bench.load import LoadFailed
 from bench.report import Figure, WrongBooks, markdown, medians, write
-
-from bench import gateway, growth, ledger, litellm_proxy, machine, start, streams
 
 _DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 _ALWAYS: Final = ("ledger", "gateway", "streams", "start")

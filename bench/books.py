@@ -5,9 +5,9 @@ import time
 from typing import Final
 
 import asyncpg
+
 from bench.effort import say
 from bench.report import WrongBooks
-
 from tallystick.app.verification import verify_books
 from tallystick.base.database import open_pool
 from tallystick.base.money import to_decimal

@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+
 from bench.effort import say
 from bench.processes import Tree
-
 from tallystick.base.embedded_postgres import EmbeddedPostgres
 from tallystick.base.migrate import migrate
 

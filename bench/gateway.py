@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench import load, nginx
 from bench.books import reconcile
 from bench.effort import Effort, middle, say
 from bench.ground import Ground, Server, ground
 from bench.model import whole_answers
 from bench.processes import Tree
 from bench.report import Figure, Row, Skipped, at_most
-
-from bench import load, nginx
 
 CONNECTIONS: Final = 64
 _CPU: Final = "gateway with everything on, 64 connections: CPU of gateway + PostgreSQL per request over nginx's"

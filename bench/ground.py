@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+
 from bench.effort import say
 from bench.embedded import embedded_postgres
 from bench.load import Call, status
 from bench.processes import Tree, find, free_port, running, wait_until
-
 from tallystick.app.world import command
 from tallystick.base.money import parse_amount
 

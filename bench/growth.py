@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
+
 from bench.books import reconcile
 from bench.effort import Effort, middle, say
 from bench.embedded import add_database, embedded_postgres
 from bench.ledger import FUNDS, open_accounts, press_lanes, settle_down
 from bench.processes import Tree
 from bench.report import Figure, Row, at_most
-
 from tallystick.base.ids import new_id
 from tallystick.reservations.lanes import Lanes
 

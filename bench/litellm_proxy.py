@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from bench import load
 from bench.books import reconcile
 from bench.effort import Effort, middle, say
 from bench.gateway import CONNECTIONS, Pressed, press
@@ -18,8 +19,6 @@ from bench.ground import PATH, Ground, ground
 from bench.model import whole_answers
 from bench.processes import Tree, free_port, running, wait_until
 from bench.report import Figure, Row, at_least
-
-from bench import load
 
 _HOME: Final = Path(__file__).parent.parent / "tests" / ".cache" / "litellm"
 # At a hundred requests a second, 64 connections need this long to say anything.

@@ -5,9 +5,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.processes import free_port, listens, running, wait_until
-
 from bench import nginx
+from bench.processes import free_port, listens, running, wait_until
 
 
 @contextlib.contextmanager

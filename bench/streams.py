@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench import load, nginx
 from bench.books import reconcile
 from bench.effort import Effort, middle, say
 from bench.ground import Ground, ground
 from bench.model import paced_answers
 from bench.processes import Tree
 from bench.report import Figure, Row, Skipped, at_most
-
-from bench import load, nginx
 
 _STREAMS: Final = 100
 _TOKENS: Final = 200

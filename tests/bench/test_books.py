@@ -2,10 +2,10 @@
 
 import asyncpg
 import pytest
+
 from bench.books import reconcile
 from bench.ledger import FUNDS, open_accounts, usage_record
 from bench.report import WrongBooks
-
 from tallystick.base.ids import new_id
 from tallystick.reservations.lanes import Lanes
 

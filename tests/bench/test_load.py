@@ -3,10 +3,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bench.ground import PATH
-from bench.model import paced_answers, whole_answers
 
 from bench import load, nginx
+from bench.ground import PATH
+from bench.model import paced_answers, whole_answers
 
 _NGINX = pytest.mark.skipif(
     shutil.which("nginx") is None and "CI" not in os.environ,

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from bench.processes import Tree, find, running, wait_until
 
 _BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from bench.report import Figure, Row, Skipped, amount, at_least, at_most, markdown, medians, write
 
 

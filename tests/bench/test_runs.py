@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from bench.effort import QUICK
-from bench.report import Row, Skipped
 
 from bench import gateway, growth, start, streams
+from bench.effort import QUICK
+from bench.report import Row, Skipped
 
 
 async def test_the_start_is_measured_up_to_a_paid_answer() -> None:
