@@ -35,7 +35,7 @@ class Operation:
 
 
 def some_operation(chance: Random, hold: int) -> Operation:
-    """Mostly on the account that the id belongs to; ids come again in later batches, with the same and other content."""
+    """Mostly on the account that the id belongs to; ids come again in later batches."""
     return Operation(
         name=chance.choice(["reserve", "reserve", "reserve", "end", "end", "end", "deduct", "extend"]),
         hold=hold,

@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -110,7 +111,7 @@ async def test_no_account_no_hold(connection: asyncpg.Connection, lanes: Lanes) 
 
 @pytest.mark.parametrize("amount", [-1, 2**63, 10**18, 1.5, True, None, "5"])
 async def test_an_amount_that_is_none_is_refused_before_it_reaches_a_batch(
-    connection: asyncpg.Connection, lanes: Lanes, amount: object
+    connection: asyncpg.Connection, lanes: Lanes, amount: Any
 ) -> None:
     account = await customer(connection, 100)
     for trying in (

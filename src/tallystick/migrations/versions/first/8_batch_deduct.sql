@@ -57,7 +57,7 @@ begin
         select
             place, p_accounts[place] as account, p_amounts[place] as amount, hold.state,
             hold.account = p_accounts[place] and hold.amount = p_amounts[place]
-                and hold.created_at = hold.expires_at as same,
+                and hold.state = 'settled' and hold.created_at = hold.expires_at as same,
             a.id as known, a.posted, a.held, a.posted - a.held - a.floor - a.overdraft as available
         from unnest(v_left) as place
         left join hold on hold.id = p_ids[place]
