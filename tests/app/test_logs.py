@@ -20,20 +20,15 @@ from tallystick.app import logs
     ],
 )
 def test_what_looks_like_a_secret_never_reaches_a_log_line(secret):
-    told = logs.redact(None, "info", {"event": f"provider said {secret} is wrong", "detail": secret, "status": 401})
-    assert secret not in json.dumps(told)
-    assert "very-secret" not in json.dumps(told)
-    assert told["status"] == 401
-    assert told["event"].startswith("provider said ")
+    told = logs.redact(None, "info", json.dumps({"event": f"it said {secret} is wrong", "deep": [{"a": secret}]}))
+    assert secret not in told
+    assert "very-secret" not in told
+    assert json.loads(told)["event"].startswith("it said ")
 
 
 def test_words_that_only_resemble_secrets_stay():
-    event = {
-        "event": "task_skipped",
-        "path": "/v1/chat/completions",
-        "request_id": "01a1fcb6-1cd7-78cf-a4fe-c2c0ea37350f",
-    }
-    assert logs.redact(None, "info", dict(event)) == event
+    line = '{"event":"task_skipped","path":"/v1/chat/completions","id":"01a1fcb6-1cd7-78cf-a4fe-c2c0ea37350f"}'
+    assert logs.redact(None, "info", line) == line
 
 
 def test_both_ways_of_logging_write_one_json_line_each(capsys):

@@ -40,9 +40,9 @@ async def test_nothing_is_lost_or_charged_twice(running, api_key):
         load = [asyncio.create_task(_call_until(stop, http, key, number, answered)) for number in range(24)]
         for round_ in range(3):
             await asyncio.sleep(1.0)
-            _kill(_workers(running)[round_ % 2])
+            _kill((await _soon(lambda: _workers(running)))[round_ % 2 - 1])
             await asyncio.sleep(1.0)
-            _kill(_postgres(running))
+            _kill((await _soon(lambda: _postgres(running)))[0])
         await asyncio.sleep(2.0)
         stop.set()
         await asyncio.gather(*load)
@@ -83,16 +83,27 @@ def _tree(running):
 
 
 def _workers(running):
-    return [child for child in _tree(running) if "tallystick.app.worker" in " ".join(child.cmdline())]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [child for child in _tree(running) if "tallystick.app.worker" in " ".join(child.cmdline())]
+    return []
 
 
 def _postgres(running):
     data = running.environment["TALLYSTICK_DATA_DIR"]
     for process in psutil.process_iter(["name", "cmdline"]):
         words = process.info["cmdline"] or []
+        # The one that the others are children of.
         if process.info["name"] == "postgres" and any(word.startswith(data) for word in words):
-            return process
-    raise AssertionError("PostgreSQL is not running")
+            return [process]
+    return []
+
+
+async def _soon(find):
+    """What was killed a moment ago is being started again."""
+    async with asyncio.timeout(60):
+        while not (found := find()):
+            await asyncio.sleep(0.05)
+        return found
 
 
 def _kill(process):

@@ -3,8 +3,9 @@
 import logging
 import re
 import sys
-from typing import Final
+from typing import Any, Final
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -22,26 +23,27 @@ def configure(level: str, layout: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        redact,
     ]
-    last = structlog.processors.JSONRenderer() if layout == "json" else structlog.dev.ConsoleRenderer()
+    last: list[Any] = [_as_json if layout == "json" else structlog.dev.ConsoleRenderer(), redact]
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
-        processors=[*shared, last],
+        processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=last, foreign_pre_chain=shared))
+    chain: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=chain, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
     for library in _CHATTY:
         logging.getLogger(library).setLevel(max(threshold, logging.WARNING))
 
 
-def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Replace whatever looks like a secret, in any field that is text."""
-    for name, value in event.items():
-        if isinstance(value, str) and _SECRET.search(value):
-            event[name] = _SECRET.sub("[redacted]", value)
-    return event
+def redact(_logger: WrappedLogger, _method: str, line: str) -> str:
+    """Replace whatever looks like a secret, wherever in the finished line it stands."""
+    return _SECRET.sub("[redacted]", line)
+
+
+def _as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return orjson.dumps(event, default=str).decode()

@@ -13,12 +13,14 @@ import structlog
 
 from tallystick.base.database import open_pool
 from tallystick.base.errors import TallystickError
+from tallystick.gateway.recover import settle_orphans
 from tallystick.ledger.lot import expire_due
 from tallystick.ledger.partitions import ensure_partitions
 from tallystick.ledger.seal import seal
 from tallystick.payments.inbox import Inbox
 from tallystick.payments.missed import fetch_missed
 from tallystick.payments.stripe_client import StripeClient
+from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.sweep import Sweeper
 from tallystick.settings import Settings
 
@@ -42,6 +44,7 @@ class Maintenance:
     def __init__(self, settings: Settings, dsn: str) -> None:
         self._settings = settings
         self._dsn = dsn
+        self._lanes = Lanes(dsn)
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -49,6 +52,8 @@ class Maintenance:
         pool = await self._stack.enter_async_context(
             await open_pool(self._dsn, size_max=4, application="tallystick-upkeep")
         )
+        await self._lanes.start()
+        self._stack.push_async_callback(self._lanes.stop)
         self._tasks = [asyncio.create_task(_repeat(job), name=f"upkeep-{job.name}") for job in self._jobs(pool)]
         return self
 
@@ -65,13 +70,20 @@ class Maintenance:
         stripe = StripeClient(key, api_base=self._settings.stripe_api_base) if key else None
         inbox = Inbox(pool, secrets=secrets, livemode=None if stripe is None else stripe.livemode)
 
+        sweeper = Sweeper(pool)
+
+        async def sweep() -> None:
+            swept = await sweeper.sweep()
+            if swept.orphans:
+                await settle_orphans(self._lanes, swept.orphans)
+
         async def partitions() -> None:
             async with pool.acquire() as connection:
                 await ensure_partitions(connection)
 
         jobs = [
             Job("sealing", 1.0, lambda: seal(pool)),
-            Job("expired holds", 5.0, Sweeper(pool).sweep),
+            Job("open holds", 5.0, sweep),
             Job("expired lots", 1.0, lambda: expire_due(pool, datetime.now(UTC))),
             Job("webhook inbox", 5.0, inbox.process_open),
             Job("partitions", 3600.0, partitions),

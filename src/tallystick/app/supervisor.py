@@ -22,7 +22,9 @@ from tallystick.settings import Settings
 log = structlog.get_logger()
 
 _RESTART_PAUSE_S: Final = 0.5
-# A worker that dies this often in a row before it was ready will not get better by trying again.
+_RESTART_PAUSE_S_MAX: Final = 5.0
+# A worker that was never ready and dies this often will not get better by trying again. One that was ready before is
+# started again for as long as it takes: its database may be away.
 _FAILED_STARTS_MAX: Final = 5
 
 
@@ -66,7 +68,7 @@ class Worker:
 
     async def keep(self, stop: asyncio.Event) -> None:
         """Start the process, and start it again whenever it ends, until `stop` is set."""
-        failed_starts = 0
+        failed_starts, was_ready = 0, False
         while not stop.is_set():
             self.ready.clear()
             self._process = await asyncio.create_subprocess_exec(
@@ -81,7 +83,7 @@ class Worker:
                 start_new_session=True,
             )
             if await self._started(self._process):
-                failed_starts = 0
+                failed_starts, was_ready = 0, True
                 self.ready.set()
             else:
                 failed_starts += 1
@@ -89,9 +91,9 @@ class Worker:
             if stop.is_set():
                 return
             log.error("worker ended", worker=self._number, exit_code=code)
-            if failed_starts >= _FAILED_STARTS_MAX:
+            if failed_starts >= _FAILED_STARTS_MAX and not was_ready:
                 raise Misconfigured("The server's workers do not start; the lines above say why.")
-            await asyncio.sleep(_RESTART_PAUSE_S)
+            await _sleep_unless(stop, min(_RESTART_PAUSE_S * 2**failed_starts, _RESTART_PAUSE_S_MAX))
 
     async def end(self, limit_s: float) -> None:
         """Ask the process to finish its requests and stop; kill it when the limit is over."""
@@ -113,6 +115,11 @@ class Worker:
             process.stdin.write(self._first_line)
             await process.stdin.drain()
         return await process.stdout.readline() == b"ready\n"
+
+
+async def _sleep_unless(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
 
 
 async def _all_ready(workers: list[Worker], keepers: list[asyncio.Task[None]]) -> bool:

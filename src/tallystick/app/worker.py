@@ -11,12 +11,13 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import Final
+from typing import Any, Final, cast
 
 import asyncpg
 import structlog
 import uvicorn
 import uvloop
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from tallystick.accounts.authenticate import KeyRing
 from tallystick.api.app import create_api
@@ -44,8 +45,9 @@ _READY_ANSWER_S: Final = 2.0
 
 
 @contextlib.asynccontextmanager
-async def application(startup: Startup) -> AsyncIterator[Application]:
-    """The whole ASGI application, with everything it stands on started, and stopped in the opposite order."""
+async def application(startup: Startup) -> AsyncIterator[tuple[Application, GatewayApp]]:
+    """The whole ASGI application and the gateway in it, with everything they stand on started; stopped in the
+    opposite order."""
     settings = startup.settings
     async with contextlib.AsyncExitStack() as stack:
         pool = await stack.enter_async_context(
@@ -91,7 +93,10 @@ async def application(startup: Startup) -> AsyncIterator[Application]:
         operations = Operations(
             lambda: _unready(pool, gateway), shared_metrics=os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         )
-        yield _joined(gateway, api, operations)
+        # In here and not in the web server, which would run it on every paid call too. Only a proxy on this machine
+        # is believed about whom it speaks for.
+        behind_proxy = cast("Application", ProxyHeadersMiddleware(cast("Any", api)))
+        yield _joined(gateway, behind_proxy, operations), gateway
 
 
 def _joined(gateway: Application, api: Application, operations: Application) -> Application:
@@ -151,7 +156,7 @@ async def run(startup: Startup) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     _watch_supervisor(loop, stop)
-    async with application(startup) as served:
+    async with application(startup) as (served, gateway):
         server = _Server(
             uvicorn.Config(
                 served,
@@ -162,6 +167,7 @@ async def run(startup: Startup) -> None:
                 access_log=False,
                 server_header=False,
                 date_header=False,
+                proxy_headers=False,
                 backlog=4096,
                 timeout_graceful_shutdown=int(settings.shutdown_s),
             )
@@ -171,6 +177,8 @@ async def run(startup: Startup) -> None:
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
             server.should_exit = True
+            # At the same time: what runs gets its time once, and new calls are refused from now on.
+            await gateway.shutdown()
             await serving
             stopping.cancel()
 
