@@ -34,7 +34,8 @@ from tallystick.base.embedded_postgres import EmbeddedPostgres
 from tallystick.base.postgres_binaries import read_binaries
 
 async def main():
-    async with EmbeddedPostgres(Path(sys.argv[1]), binaries=read_binaries(Path(sys.argv[2]))) as server:
+    binaries = read_binaries(Path(sys.argv[2]))
+    async with EmbeddedPostgres(Path(sys.argv[1]), binaries=binaries, on_progress=sys.stderr.write) as server:
         print(json.dumps({"pid": server.pid, "dsn": server.dsn}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

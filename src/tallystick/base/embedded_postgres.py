@@ -130,7 +130,7 @@ class EmbeddedPostgres:
             await asyncio.sleep(_RETRY_S)
             if time.monotonic() - waiting_since > _PATIENCE_S:
                 waiting_since = time.monotonic()
-                self._on_progress(f"waiting for the server that is stopping in {self._home.path}")
+                self._on_progress(f"waiting for the supervisor of the server in {self._home.path}")
 
     async def _follow(self) -> None:
         """Hear what the supervisor says; when it is gone (killed, or it was leaving as we came), get another one."""
@@ -179,6 +179,8 @@ def _open_home(data_dir: Path) -> Home:
 
 def _start_supervisor(home: Home, binaries: Binaries | None, settings: Mapping[str, str]) -> socket.socket | None:
     """Our connection to a new supervisor; None when there is one already that has not let go of the folder yet."""
+    if _is_supervised(home):
+        return None
     with _creation_lock(home.path):
         binaries = binaries or find_binaries(home.major)
         if home.major not in {None, binaries.major}:
@@ -221,6 +223,21 @@ def _start_supervisor(home: Home, binaries: Binaries | None, settings: Mapping[s
         return None
     reason = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
     raise Misconfigured(f"The embedded PostgreSQL cannot be started in {home.path}: {reason[0]}")
+
+
+def _is_supervised(home: Home) -> bool:
+    """Whether a supervisor holds the folder: one that is about to listen, or one that is stopping its server."""
+    try:
+        lock = os.open(home.path / "supervisor.lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 @contextlib.contextmanager
