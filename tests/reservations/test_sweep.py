@@ -11,7 +11,7 @@ from tallystick.reservations.sweep import Sweeper, open_dispatched
 from tests.ledger.money import broken_laws, customer
 
 
-async def past_its_time(connection: asyncpg.Connection, *holds: UUID) -> None:
+async def past_its_time(connection: asyncpg.Connection | asyncpg.Pool, *holds: UUID) -> None:
     await connection.execute(
         "update hold set expires_at = created_at + interval '1 us' where id = any($1)", list(holds)
     )

@@ -153,6 +153,8 @@ class Lane:
                 continue
             await self._post(batch)
             self._waiting -= len(batch.places)
+            # Those who were just answered may call again at once: in this batch, not in one of their own after it.
+            await asyncio.sleep(0)
 
     async def _post(self, batch: Batch) -> None:
         """Post until it is answered, for as long as callers can be expected to wait."""

@@ -5,7 +5,7 @@
 create table ledger_layout (
     lanes smallint not null check (lanes in (1, 2, 4, 8, 16, 32, 64))
 );
-insert into ledger_layout values (4);
+insert into ledger_layout values (2);
 
 -- Kinds and states are enums, and the hot tables have one short check each: PostgreSQL reads the text of every check of
 -- every table again for each statement that writes, which was a quarter of the cost of a small batch.

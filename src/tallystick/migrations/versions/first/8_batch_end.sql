@@ -8,6 +8,8 @@ create function batch_end(
 ) language plpgsql as $$
 declare
     v_left integer[];
+    v_short uuid[];
+    v_slow record;
 begin
     with asked as materialized (
         select item.id, item.account, item.actual, item.ordinal::integer
@@ -25,52 +27,43 @@ begin
         from ended
         group by ended.account
     ),
-    -- A settlement above its hold takes the account down to its floor and no further.
+    -- All that an account is charged in this batch fits above its floor, or batch_end_short decides.
     balance as (
         update ledger_account as a
-        set posted = a.posted - least(change.actual, a.posted - a.held - a.floor + change.freed),
-            held = a.held - change.freed
+        set posted = a.posted - change.actual, held = a.held - change.freed
         from change
-        where a.id = change.account
-        returning a.id, a.posted, a.held, a.posted - a.held - a.floor - a.overdraft as available,
-            a.posted - a.held = a.floor as at_floor
-    ),
-    share as (
-        select ended.id, ended.account, ended.actual, ended.actual as charge
-        from ended
-        where ended.actual > 0 and (ended.account in (select balance.id from balance where at_floor)) is not true
-        union all
-        -- Accounts that now stand at their floor may have fallen short. The settlements that free most go first, so
-        -- that no shortfall is written while another settlement of the same batch leaves money over. `a` is the
-        -- account as it was before this statement.
-        select ended.id, ended.account, ended.actual, least(coalesce(ended.actual, 0), ended.amount + greatest(
-            0,
-            a.posted - a.held - a.floor + coalesce(sum(ended.amount - coalesce(ended.actual, 0)) over (
-                partition by ended.account order by coalesce(ended.actual, 0) - ended.amount, ended.id
-                rows between unbounded preceding and 1 preceding
-            ), 0)
-        ))::bigint
-        from ended
-        join ledger_account as a on a.id = ended.account
-        where (ended.account in (select balance.id from balance where at_floor)) is true
+        where a.id = change.account and a.posted - a.held - a.floor >= change.actual - change.freed
+        returning a.id, a.posted, a.held, a.posted - a.held - a.floor - a.overdraft as available
     ),
     moved as (
         insert into transfer (at, debit, credit, amount, kind, operation)
-        select p_now, share.account, p_revenue, share.charge, 'usage'::transfer_kind, share.id from share where share.charge > 0
-        union all
-        select p_now, p_receivable, p_revenue, share.actual - share.charge, 'shortfall', share.id
-        from share where share.actual > share.charge
+        select p_now, ended.account, p_revenue, ended.actual, 'usage', ended.id
+        from ended
+        where ended.actual > 0 and (ended.account in (select balance.id from balance)) is true
+        returning amount
     )
     select
-        (select coalesce(sum(share.charge), 0) from share),
-        (select coalesce(sum(share.actual - share.charge), 0) from share),
+        (select coalesce(sum(moved.amount), 0) from moved), 0,
         array_agg(balance.id), array_agg(balance.posted), array_agg(balance.held), array_agg(balance.available),
+        case when (select count(*) from change) > count(*) then (
+            select array_agg(ended.id) from ended where (ended.account in (select balance.id from balance)) is not true
+        ) end,
         case when (select count(*) from ended) < cardinality(p_ids) then (
             select array_agg(asked.ordinal) from asked
             where (asked.ordinal in (select ended.ordinal from ended)) is not true
         ) end
-    into charged, shortfall, accounts, posted, held, available, v_left
+    into charged, shortfall, accounts, posted, held, available, v_short, v_left
     from balance;
+
+    if v_short is not null then
+        v_slow := batch_end_short(p_now, p_revenue, p_receivable, v_short);
+        charged := charged + v_slow.charged;
+        shortfall := v_slow.shortfall;
+        accounts := accounts || v_slow.accounts;
+        posted := posted || v_slow.posted;
+        held := held || v_slow.held;
+        available := available || v_slow.available;
+    end if;
 
     if cardinality(p_usage) > 0 then
         with recorded as (
@@ -108,5 +101,54 @@ begin
         left join hold on hold.id = p_ids[place] and hold.account = p_accounts[place]
         left join ledger_account as a on a.id = hold.account;
     end if;
+end
+$$;
+
+-- Charge holds that have just been ended on accounts which cannot pay all of them: down to the floor and no further,
+-- the rest is receivable. The settlements that free most go first, so that no shortfall is written while another
+-- settlement of the same batch leaves money over.
+create function batch_end_short(
+    p_now timestamptz, p_revenue bigint, p_receivable bigint, p_ids uuid[],
+    out charged bigint, out shortfall bigint,
+    out accounts bigint[], out posted bigint[], out held bigint[], out available bigint[]
+) language plpgsql as $$
+begin
+    with share as materialized (
+        select hold.id, hold.account, hold.amount, coalesce(hold.actual, 0) as actual,
+            least(coalesce(hold.actual, 0), hold.amount + greatest(
+                0,
+                a.posted - a.held - a.floor + coalesce(sum(hold.amount - coalesce(hold.actual, 0)) over (
+                    partition by hold.account order by coalesce(hold.actual, 0) - hold.amount, hold.id
+                    rows between unbounded preceding and 1 preceding
+                ), 0)
+            ))::bigint as charge
+        from unnest(p_ids) as short (id)
+        join hold on hold.id = short.id
+        join ledger_account as a on a.id = hold.account
+    ),
+    balance as (
+        update ledger_account as a
+        set posted = a.posted - change.charge, held = a.held - change.freed
+        from (
+            select account, sum(share.charge)::bigint as charge, sum(share.amount)::bigint as freed
+            from share
+            group by account
+        ) as change
+        where a.id = change.account
+        returning a.id, a.posted, a.held, a.posted - a.held - a.floor - a.overdraft as available
+    ),
+    moved as (
+        insert into transfer (at, debit, credit, amount, kind, operation)
+        select p_now, share.account, p_revenue, share.charge, 'usage'::transfer_kind, share.id
+        from share where share.charge > 0
+        union all
+        select p_now, p_receivable, p_revenue, share.actual - share.charge, 'shortfall', share.id
+        from share where share.actual > share.charge
+    )
+    select
+        (select sum(share.charge) from share), (select sum(share.actual - share.charge) from share),
+        array_agg(balance.id), array_agg(balance.posted), array_agg(balance.held), array_agg(balance.available)
+    into charged, shortfall, accounts, posted, held, available
+    from balance;
 end
 $$;
