@@ -2,12 +2,52 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 from typer.main import get_command
 
+from tallystick.api.app import create_api
+from tallystick.api.dependencies import ApiDependencies
 from tallystick.cli.main import app
+from tallystick.gateway.outcome import DEFAULT, Basis
 from tallystick.settings import Settings, sentences, variable
+
+_BASES: Final = {Basis.NOTHING: "nothing", Basis.USAGE: "the usage"}
+_GATEWAY_HTTP: Final = """\
+## Gateway
+
+Key: `Authorization: Bearer tsk_...` or `x-api-key: tsk_...`. Errors come in OpenAI's shape, `{"error": {"message",
+"type", "param", "code", "metadata"}}`.
+
+| request | what it does |
+|---|---|
+| `POST /v1/chat/completions` | A call, plain or streamed, as OpenAI's |
+| `GET /v1/models`, `GET /v1/models/{id}` | What is for sale: OpenAI's list with prices and context length |
+| `GET /v1/credits` | Balance, held and available credits |
+| `GET /v1/key` | The key that asks |
+| `GET /v1/receipts/{request_id}` | What a call used and was charged, by which rule, and why |
+
+| answer header | what it holds |
+|---|---|
+| `x-request-id` | the call's id: also its hold's, its receipt's and its usage record's |
+| `x-tallystick-cost` | credits charged; in a stream the usage chunk has `usage.cost` instead |
+| `x-tallystick-balance` | the balance afterwards |
+| `x-tallystick-provider`, `x-tallystick-model`, `x-tallystick-attempts` | who answered, after how many attempts |
+
+| status | when |
+|---|---|
+| 401 | no, unknown, revoked or expired key: one answer for all |
+| 402 `insufficient_credits` | the balance cannot hold the call; `metadata` has both ways out |
+| 403 | suspended organization; a model without a price (`model_not_priced`) |
+| 404 | unknown model, receipt or path |
+| 408, 413, 415 | a body too slow, too large, or compressed |
+| 422 | a field that cannot be bounded or understood |
+| 502, 504 | the provider failed or was too slow before any content; nothing was charged |
+| 503 | the ledger cannot take the call now; `Retry-After` |
+
+The operations endpoints `/healthz`, `/readyz` and `/metrics` need no key: keep them inside.
+"""
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -54,7 +94,61 @@ def commands_page() -> str:
     return "\n".join(lines)
 
 
-PAGES: Final = {"settings.md": settings_page, "commands.md": commands_page}
+def outcomes_page() -> str:
+    """docs/reference/outcomes.md."""
+    rows = [f"| `{outcome}` | {_BASES[rule.basis]} | {rule.why} |" for outcome, rule in DEFAULT.items()]
+    return "\n".join(
+        [
+            "# Outcomes",
+            "",
+            "How a call can end, and what is charged then. Its receipt (`GET /v1/receipts/{request_id}`) names the",
+            "outcome and why it was charged so.",
+            "",
+            "| outcome | charged | why |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def http_page() -> str:
+    """docs/reference/http.md."""
+    dependencies = SimpleNamespace(body_max_bytes=1, body_timeout_s=1.0)
+    document = create_api(cast("ApiDependencies", dependencies)).openapi()
+    rows = [
+        f"| `{method.upper()} {path}` | {_first_line(operation)} |"
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    return "\n".join(
+        [
+            "# HTTP API",
+            "",
+            "A running server describes `/api/*` in full at `/api/docs`, and as OpenAPI at `/api/openapi.json`.",
+            "",
+            "## Billing and accounts",
+            "",
+            "| request | what it does |",
+            "|---|---|",
+            *rows,
+            "",
+            _GATEWAY_HTTP,
+        ]
+    )
+
+
+PAGES: Final = {
+    "settings.md": settings_page,
+    "commands.md": commands_page,
+    "outcomes.md": outcomes_page,
+    "http.md": http_page,
+}
+
+
+def _first_line(operation: dict[str, Any]) -> str:
+    """What a route's docstring says first, or its name."""
+    return (operation.get("description") or operation["summary"]).strip().splitlines()[0]
 
 
 def _leaves(command: Any, words: list[str]) -> Iterator[tuple[list[str], Any]]:
