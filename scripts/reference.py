@@ -117,7 +117,7 @@ def http_page() -> str:
     dependencies = SimpleNamespace(body_max_bytes=1, body_timeout_s=1.0)
     document = create_api(cast("ApiDependencies", dependencies)).openapi()
     rows = [
-        f"| `{method.upper()} {path}` | {_first_line(operation)} |"
+        f"| `{method.upper()} {path}` | {_first_sentence(operation)} |"
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]
@@ -146,9 +146,10 @@ PAGES: Final = {
 }
 
 
-def _first_line(operation: dict[str, Any]) -> str:
-    """What a route's docstring says first, or its name."""
-    return (operation.get("description") or operation["summary"]).strip().splitlines()[0]
+def _first_sentence(operation: dict[str, Any]) -> str:
+    """Of a route's docstring, or its name."""
+    text = " ".join((operation.get("description") or operation["summary"]).split())
+    return text.partition(". ")[0].rstrip(".") + "."
 
 
 def _leaves(command: Any, words: list[str]) -> Iterator[tuple[list[str], Any]]:
