@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tallystick.base.postgres_binaries import find_binaries
@@ -38,7 +38,10 @@ def _versions() -> Iterator[tuple[str, str]]:
     built = f"built {'with' if optimised else 'without'} optimisation by profile"
     yield "Python", f"{platform.python_implementation()} {platform.python_version()}, {built}"
     for package in ("tallystick", "uvicorn", "uvloop", "httptools", "aiohttp", "asyncpg"):
-        yield package, version(package)
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            yield package, "not installed"
     for program in ("nginx", "wrk"):
         path = shutil.which(program)
         yield program, _first_number(_first_line([path, "-v"])) if path else "not installed"
