@@ -260,7 +260,6 @@ async def settle_down(pool: asyncpg.Pool) -> None:
     """Let no run pay for the traces of the one before it."""
     await pool.execute("vacuum (analyze) ledger_account")
     await pool.execute("vacuum (analyze) hold")
-    await pool.execute("checkpoint")
 
 
 async def count_transfers(pool: asyncpg.Pool) -> int:

@@ -91,3 +91,27 @@ async def test_a_ledger_with_other_lanes_is_not_written(connection: asyncpg.Conn
     await connection.execute("update ledger_layout set lanes = 64")
     with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
         await lanes.reserve(new_id(), account, 1, expires_in_s=60)
+
+
+async def test_a_writer_that_dies_leaves_nobody_waiting(connection: asyncpg.Connection, dsn: str) -> None:
+    account, blocker = await customer(connection, 100), await asyncpg.connect(dsn)
+    lanes = Lanes(dsn)
+    await lanes.start()
+    async with blocker.transaction():
+        await blocker.execute("select pg_advisory_xact_lock(31249, lane) from generate_series(0, 63) as lane")
+        under_way = asyncio.create_task(lanes.reserve(new_id(), account, 1, expires_in_s=60))
+        await asyncio.sleep(0.05)
+        waiting = asyncio.create_task(lanes.reserve(new_id(), account, 1, expires_in_s=60))
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks():
+            if task.get_name().startswith("lane "):
+                task.cancel()
+        with pytest.raises(OutcomeUnknown):
+            await under_way
+        with pytest.raises(Unavailable):
+            await waiting
+    with pytest.raises(Unavailable):
+        await lanes.reserve(new_id(), account, 1, expires_in_s=60)
+    for lane in lanes._lanes:
+        lane._disconnect()
+    await blocker.close()

@@ -75,7 +75,9 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._open = Batch()
         self._full: deque[Batch] = deque()
+        # Operations in these; not those under way.
         self._waiting = 0
+        self._under_way = Batch()
         self._idle: Future[None] | None = None
         self._connection: asyncpg.Connection | None = None
         self._statement: PreparedStatement | None = None
@@ -97,7 +99,10 @@ class Lane:
         self._wake()
         if self._writer is not None:
             await self._writer
-        await self._disconnect()
+        self._disconnect()
+        if self._disowned:
+            # Their dispatcher's recovery finds those that were done after all; the others never were.
+            log.warning("ledger_reserves_unanswered", lane=self._number, holds=[str(id_) for id_, _ in self._disowned])
 
     def append(
         self,
@@ -141,9 +146,9 @@ class Lane:
             if self._away:
                 await self._come_back()
             if self._full:
-                batch = self._full.popleft()
+                self._under_way = self._full.popleft()
             elif self._open.places:
-                batch, self._open = self._open, Batch()
+                self._under_way, self._open = self._open, Batch()
             elif self._stopping:
                 return
             else:
@@ -151,9 +156,9 @@ class Lane:
                 await self._idle
                 self._idle = None
                 continue
-            await self._post(batch)
-            self._waiting -= len(batch.places)
-            # Those who were just answered may call again at once: in this batch, not in one of their own after it.
+            self._waiting -= len(self._under_way.places)
+            await self._post(self._under_way)
+            # Those who were just answered may call again at once: in the next batch, not in one of their own after it.
             await asyncio.sleep(0)
 
     async def _post(self, batch: Batch) -> None:
@@ -172,7 +177,7 @@ class Lane:
             except _AWAY as error:
                 unknown = unknown or not isinstance(error, _NOT_DONE)
                 log.warning("ledger_away", lane=self._number, error=repr(error), outcome_unknown=unknown)
-                await self._disconnect()
+                self._disconnect()
                 if self._loop.time() >= deadline:
                     self._give_up(batch, unknown=unknown)
                     return
@@ -209,7 +214,7 @@ class Lane:
             waiting.fail(_unavailable)
         self._full.clear()
         self._open = Batch()
-        self._waiting = len(batch.places)
+        self._waiting = 0
 
     async def _come_back(self) -> None:
         """Wait for the database. Then release, before anything else, the reserves that nobody believes in."""
@@ -236,11 +241,11 @@ class Lane:
         try:
             self._statement = await self._connection.prepare(_POST_BATCH, timeout=timeout_s)
         except _UNREACHABLE as error:
-            await self._disconnect()
+            self._disconnect()
             raise Unavailable(f"the ledger cannot be used: {error}") from error
         return self._statement
 
-    async def _disconnect(self) -> None:
+    def _disconnect(self) -> None:
         connection, self._connection, self._statement = self._connection, None, None
         if connection is not None:
             # Not a polite close: the other side may be gone, and nothing is under way that we still want.
@@ -250,7 +255,7 @@ class Lane:
         """A writer that ends by anything but stop() is a defect; its callers must not wait for ever."""
         if not self._stopping or writer.cancelled() or writer.exception() is not None:
             log.critical("ledger_lane_ended", lane=self._number, error=repr(writer))
-            self._give_up(Batch(), unknown=False)
+            self._give_up(self._under_way, unknown=True)
 
 
 async def connect(dsn: str, application: str, timeout_s: float) -> asyncpg.Connection:
