@@ -1,7 +1,7 @@
 # Everything runs in .venv, which is made on first use. `make help` lists the targets.
 PYTHON_BIN := .venv/bin/python
 # A test waits for the disk and for its server more than it computes.
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 3
 export PYTHON UPGRADE
 
 .DEFAULT_GOAL := help
