@@ -8,7 +8,9 @@ system's.
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -36,6 +38,7 @@ _THROWN_AWAY = {
 # A database is hundreds of files: 12 ms to copy in memory, 300 ms on a slow disk.
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES_MIN = 4 * 2**30
+_LEFTOVER_S = 600.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,14 +46,25 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES_MIN
+    place = _MEMORY if roomy else Path(tempfile.gettempdir())
+    _remove_data_of_dead_runs(place)
     run = uuid4().hex[:_RUN_DIGITS]
     os.environ[_RUN_VARIABLE] = run
-    os.environ[_DATA_VARIABLE] = f"{_MEMORY if roomy else tempfile.gettempdir()}/tallystick-tests-{run}"
+    os.environ[_DATA_VARIABLE] = str(place / f"tallystick-tests-{run}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ[_DATA_VARIABLE], ignore_errors=True)
+
+
+def _remove_data_of_dead_runs(place: Path) -> None:
+    """What a killed run left: its server has stopped and taken its socket away. A new run has none yet, either."""
+    for folder in place.glob("tallystick-tests-*"):
+        with suppress(FileNotFoundError):
+            is_old = time.time() - folder.stat().st_mtime > _LEFTOVER_S
+            if is_old and not (folder / "postgres" / "run" / "control").exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)
