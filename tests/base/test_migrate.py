@@ -15,9 +15,9 @@ where table_schema = 'public' order by table_name, ordinal_position
 
 
 @pytest.fixture
-async def empty(server_dsn: str) -> AsyncIterator[str]:
-    """A database that nothing was ever done to."""
-    name = f"tally_{'0' * 15}_{uuid4().hex}"
+async def empty(server_dsn: str, template: str) -> AsyncIterator[str]:
+    """A database that nothing was ever done to. Its name says which run it belongs to, as the template's does."""
+    name = template.replace("template", uuid4().hex)
     admin = await asyncpg.connect(server_dsn)
     await admin.execute(f'create database "{name}"')
     yield f"{server_dsn.rsplit('/', 1)[0]}/{name}"
