@@ -14,8 +14,10 @@ class Deadline:
     __slots__ = ("_loop", "_task", "_timer", "expired")
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[object] | None = None
+        self._task = asyncio.current_task()
+        if self._task is None:
+            raise RuntimeError("only a task can be limited")
+        self._loop = self._task.get_loop()
         self._timer: asyncio.TimerHandle | None = None
         self.expired = False
 
@@ -27,7 +29,6 @@ class Deadline:
         return self
 
     def __enter__(self) -> Self:
-        self._task = asyncio.current_task(self._loop)
         return self
 
     def __exit__(

@@ -18,6 +18,7 @@ _HEAD_BYTES_MAX: Final = 65_536
 _AHEAD_BYTES_MAX: Final = 262_144
 # Up to here a copy costs less than a second buffer.
 _JOINED_BYTES_MAX: Final = 65_536
+_JUST_NOW_S: Final = 0.01
 _NEVER: Final = float("inf")
 
 
@@ -58,12 +59,14 @@ class Connection(asyncio.Protocol):
 
     def is_fresh(self) -> bool:
         """Whether a call can go out. What the provider has said before it was asked can only be good-bye, or the
-        answer to somebody else's question."""
-        return self.is_open() and not self._poll.poll(0)
+        answer to somebody else's question; it is looked for where the event loop may not have come round to it."""
+        if not self.is_open():
+            return False
+        return self.idle_since > self._loop.time() - _JUST_NOW_S or not self._poll.poll(0)
 
     def send(self, head: bytes, body: bytes) -> Reply:
         """`head` is all that goes before the body."""
-        reply = self._reply = Reply(self)
+        reply = self._reply = Reply(self, self._loop)
         self._headers, self._idle_bytes = [], 0
         self.due = self._loop.time() + self._waits.first_byte_s
         if len(body) <= _JOINED_BYTES_MAX:

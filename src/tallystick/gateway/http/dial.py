@@ -56,8 +56,9 @@ class Dialler:
 async def _resolve(address: Address) -> list[_Place]:
     """The addresses of a host, families in turns, in the order in which the resolver prefers them."""
     found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    first = [(family, place) for family, _, _, _, place in found if family == found[0][0]]
-    others = [(family, place) for family, _, _, _, place in found if family != found[0][0]]
+    places: list[_Place] = [(family, place) for family, _, _, _, place in found]
+    first = [place for place in places if place[0] == places[0][0]]
+    others = [place for place in places if place[0] != places[0][0]]
     turns = [place for pair in zip(first, others, strict=False) for place in pair]
     shorter = min(len(first), len(others))
     return turns + first[shorter:] + others[shorter:]

@@ -24,10 +24,11 @@ class Reply:
     """Reading raises UpstreamFailed, or UpstreamTimeout, but only after all that had come before is read. Close it
     always: what is not read to its end takes its connection along."""
 
-    __slots__ = ("_blocks", "_failure", "_headers", "_source", "_waiter", "complete", "size", "status")
+    __slots__ = ("_blocks", "_failure", "_headers", "_loop", "_source", "_waiter", "complete", "size", "status")
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
         self._source: Source | None = source
+        self._loop = loop
         self._headers: Headers = []
         self._blocks: list[bytes] = []
         self._failure: UpstreamFailed | None = None
@@ -131,7 +132,7 @@ class Reply:
             self.close()
 
     async def _news(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
