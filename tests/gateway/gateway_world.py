@@ -110,7 +110,7 @@ class World:
 
     def http(self, customer: Customer | None = None, **options: Any) -> httpx.AsyncClient:
         headers = {} if customer is None else {"authorization": f"Bearer {customer.secret}"}
-        client = httpx.AsyncClient(base_url=self.base_url, headers=headers, timeout=20, **options)
+        client = httpx.AsyncClient(base_url=self.base_url, headers=headers, **{"timeout": 20, **options})
         self.clients.append(client)
         return client
 
@@ -211,7 +211,7 @@ async def run_world(
             await apply(connection, CATALOG.format(base_url=provider.base_url), now=datetime.now(UTC))
             book = await load_book(connection, lambda _reference: SECRET)
         changes = Changes(dsn)
-        lanes = Lanes(dsn, patience_s=1.0)
+        lanes = Lanes(dsn, patience_s=2.0)
         journal = Journal(folder)
         keyring = KeyRing(pool, changes)
         await changes.start()

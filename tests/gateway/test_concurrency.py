@@ -1,13 +1,24 @@
 """Many at once: exactly as many calls are let through as there are funds for."""
 
 import asyncio
+from pathlib import Path
 
+import asyncpg
 import httpx
 from gateway_provider import spoken, stream
-from gateway_world import World, body
+from gateway_world import World, body, run_world
+
+from tallystick.gateway.upstream import UpstreamLimits
 
 
-async def test_two_hundred_calls_with_funds_for_three(world: World) -> None:
+async def test_two_hundred_calls_with_funds_for_three(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:
+    # Two hundred clients in this one process may take their time; none of the three calls may end before.
+    patient = UpstreamLimits(connect_s=60, first_byte_s=60, between_s=60, total_s=120)
+    async with run_world(dsn, pool, tmp_path / "journals", upstream=patient) as world:
+        await _two_hundred_calls(world)
+
+
+async def _two_hundred_calls(world: World) -> None:
     probe = await world.customer()
     await world.http(probe).post("/chat/completions", json=body())
     reserved = (await world.record(probe))["reserved"]
@@ -17,7 +28,7 @@ async def test_two_hundred_calls_with_funds_for_three(world: World) -> None:
     world.provider.calls.clear()
     refused = asyncio.Event()
     world.provider.usual = stream([refused.wait, *spoken(["Hello"])])
-    http = world.http(customer, limits=httpx.Limits(max_connections=None))
+    http = world.http(customer, limits=httpx.Limits(max_connections=None), timeout=100)
     statuses: list[int] = []
 
     async def call() -> None:

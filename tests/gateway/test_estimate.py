@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tallystick.catalog.candidate import Candidate
 from tallystick.catalog.price import Rates, Tier, Usage
@@ -112,9 +113,9 @@ def test_a_clamp_is_the_most_that_the_funds_hold(price: Rates, limit: int, n: in
         return
     assert found.amount <= funds
     assert least <= found.output_limit < limit
-    one_more = request(max_tokens=found.output_limit + 1, n=n)
-    # The longer number in its own body may be a byte more; the clamp is of one and the same request.
-    assert estimate(one_more, model, None, LIMITS).amount + model.charge(Usage(input_tokens=2)) > funds
+    # The same request with one token more, not another body that may be a byte longer.
+    one_more = replace(asked, output_limit=found.output_limit + 1)
+    assert estimate(one_more, model, None, LIMITS).amount > funds
 
 
 def test_the_context_window_bounds_the_input() -> None:
