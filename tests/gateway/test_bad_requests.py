@@ -203,7 +203,7 @@ async def test_a_suspended_organization_is_refused(world: World) -> None:
     customer = await world.customer()
     await world.pool.execute("update organization set state = 'suspended' where id = $1", customer.organization)
     response = await world.http(customer).post("/chat/completions", json=body())
-    assert response.status_code == 403
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "organization_suspended")
     await nothing_happened(world)
 
 

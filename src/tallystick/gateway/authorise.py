@@ -3,7 +3,8 @@
 from typing import Final
 
 from tallystick.accounts.authenticate import Caller, KeyRing
-from tallystick.base.errors import Forbidden, Unauthorized
+from tallystick.accounts.organization import OrganizationSuspended
+from tallystick.base.errors import Unauthorized
 
 _REFUSED: Final = "No, unknown, revoked or expired API key."
 _SCHEME: Final = b"bearer "
@@ -12,10 +13,10 @@ _HEADER_BYTES_MAX: Final = 200
 
 
 async def authorise(keyring: KeyRing, headers: list[tuple[bytes, bytes]]) -> Caller:
-    """Raises Unauthorized; Forbidden for a key of a suspended organization; Unavailable where it cannot be told."""
+    """Raises Unauthorized, OrganizationSuspended, and Unavailable where it cannot be told."""
     caller = await keyring.caller(_secret(headers))
     if caller.organization_state != "active":
-        raise Forbidden("This organization is suspended.")
+        raise OrganizationSuspended("This organization is suspended.")
     return caller
 
 
