@@ -39,7 +39,7 @@ Key: `Authorization: Bearer tsk_...` or `x-api-key: tsk_...`. Errors come in Ope
 |---|---|
 | 401 | no, unknown, revoked or expired key: one answer for all |
 | 402 `insufficient_credits` | the balance cannot hold the call; `metadata` has both ways out |
-| 403 | suspended organization; a model without a price (`model_not_priced`) |
+| 403 | `organization_suspended`; a model without a price (`model_not_priced`) |
 | 404 | unknown model, receipt or path |
 | 408, 413, 415 | a body too slow, too large, or compressed |
 | 422 | a field that cannot be bounded or understood |
