@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 from http_server import LIMITS, Peer, RawServer, ask, close, gone, says, until, upstream, whole
@@ -11,6 +12,7 @@ from tallystick.base.errors import UpstreamFailed
 from tallystick.gateway.http import pool
 from tallystick.gateway.http.address import Address
 from tallystick.gateway.http.connection import Connection, Waits
+from tallystick.gateway.http.dial import Dialler
 from tallystick.gateway.upstream import Upstream
 
 
@@ -111,6 +113,24 @@ async def test_failures_do_not_use_up_the_line(server: RawServer) -> None:
                 await caller.post("http://127.0.0.1:1", "/", b"", None)
         server.then(says(whole()))
         assert await ask(caller, server) == (200, b"hello")
+        assert caller._pool._slots.taken == 0
+
+
+async def test_a_connection_that_ends_before_it_is_used(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    dial = Dialler.dial
+
+    async def dawdle(*arguments: Any) -> Any:
+        made = await dial(*arguments)
+        await until(lambda: not made.is_open())
+        await asyncio.sleep(0.01)
+        return made
+
+    monkeypatch.setattr(Dialler, "dial", dawdle)
+    server.then(close)
+    async with upstream() as caller:
+        with pytest.raises(UpstreamFailed) as failure:
+            await ask(caller, server)
+        assert failure.type is UpstreamFailed
         assert caller._pool._slots.taken == 0
 
 

@@ -71,7 +71,7 @@ class Pool:
         self._make_room()
         try:
             async with asyncio.timeout(self._connect_s):
-                return await self._dialler.dial(address, lambda: Connection(address, self._waits, self._over))
+                made = await self._dialler.dial(address, lambda: Connection(address, self._waits, self._over))
         except TimeoutError as error:
             log.warning("provider_not_reached", address=address.authority, error="timeout")
             raise UpstreamTimeout("The provider did not answer in time.") from error
@@ -79,6 +79,10 @@ class Pool:
             # An operator has to know that, say, a certificate has expired; a customer does not.
             log.warning("provider_not_reached", address=address.authority, error=repr(error))
             raise UpstreamFailed("The provider cannot be reached.") from error
+        if not made.is_open():
+            # Nobody would tell of its end a second time.
+            raise UpstreamFailed("The provider cannot be reached.")
+        return made
 
     def _make_room(self) -> None:
         """Never more than `connections_max` are open: one that is idle gives way to one that is needed."""
