@@ -42,6 +42,9 @@ def test_an_empty_variable_counts_as_not_set():
         ({"STRIPE_API_KEY": "sk_live_x", "STRIPE_API_BASE": "http://127.0.0.1:1"}, "STRIPE_API_BASE"),
         ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL"),
         ({"TALLYSTICK_SERVICES_TOKENS": "short"}, "TALLYSTICK_SERVICES_TOKENS"),
+        ({"TALLYSTICK_SERVICES_TOKENS": ","}, "TALLYSTICK_SERVICES_TOKENS"),
+        ({"STRIPE_WEBHOOK_SECRET": ","}, "STRIPE_WEBHOOK_SECRET"),
+        ({"TALLYSTICK_SEALING_KEYS": "x"}, "ealing key number 1"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_one_sentence_that_names_it(environment, named):

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tallystick.base.errors import Misconfigured
+from tallystick.base.sealed import Sealer
 
 FILE_NAME: Final = "tallystick.toml"
 # Settings that other tools of the field name the same way keep that name; all others start with TALLYSTICK_.
@@ -176,6 +177,11 @@ def _refuse_contradictions(settings: Settings) -> None:
         raise Misconfigured("STRIPE_API_BASE points away from Stripe while STRIPE_API_KEY is a live key; unset one.")
     if settings.database_url and not settings.database_url.startswith(("postgresql://", "postgres://")):
         raise Misconfigured("DATABASE_URL must start with postgresql://.")
+    if settings.sealing_keys:
+        Sealer.parse(settings.sealing_keys)
+    for name in ("services_tokens", "stripe_webhook_secret"):
+        if getattr(settings, name) and not settings.listed(name):
+            raise Misconfigured(f"{variable(name)} is set but holds nothing; unset it, or give it a value.")
     short = [token for token in settings.listed("services_tokens") if len(token) < 16]
     if short:
         raise Misconfigured(

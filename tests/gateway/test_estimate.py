@@ -52,6 +52,7 @@ def candidate(price: Rates, **fields: Any) -> Candidate:
         "base_url": "http://acme.test",
         "credential": None,
         "model": "small-1",
+        "limit_parameter": "max_tokens",
         "context_tokens": None,
         "output_tokens_max": 500,
         "image_tokens_max": 1000,

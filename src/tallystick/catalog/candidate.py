@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from tallystick.catalog.document import CostProfile, FallbackPolicy, Price, Provider
+from tallystick.catalog.document import CostProfile, FallbackPolicy, LimitParameter, Price, Provider
 from tallystick.catalog.price import Rates, Usage, amount
 
 
@@ -20,6 +20,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     credential: str | None
     model: str
+    limit_parameter: LimitParameter
     context_tokens: int | None
     output_tokens_max: int | None
     image_tokens_max: int | None
@@ -62,6 +63,7 @@ def candidate(
         base_url=provider.base_url,
         credential=credential,
         model=cost.model,
+        limit_parameter=provider.limit_parameter,
         context_tokens=cost.context_tokens,
         output_tokens_max=cost.output_tokens_max,
         image_tokens_max=cost.image_tokens_max,

@@ -41,6 +41,7 @@ def describe(document: Document) -> dict[str, str]:
                 "base_url": document.base_url,
                 "credential": _describe_credential(credential) if credential else None,
                 "open_models": "true" if document.open_models else None,
+                "limit_parameter": document.limit_parameter if document.limit_parameter != "max_tokens" else None,
                 "price_list": document.price_list if document.price_list != document.name else None,
             }
         case CostProfile():

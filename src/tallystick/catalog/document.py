@@ -11,6 +11,7 @@ import msgspec
 from tallystick.catalog.price import MARKUP_ONE, Rates, Usage, amount
 
 EntryKind = Literal["provider", "cost_profile", "price", "route", "pack"]
+LimitParameter = Literal["max_tokens", "max_completion_tokens"]
 ANY: Final = "*"
 
 
@@ -32,6 +33,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     credential: CredentialReference | None
     open_models: bool
     price_list: str
+    limit_parameter: LimitParameter = "max_tokens"
+    """How this provider wants the limit of output tokens called, where the client did not say it itself."""
 
 
 class CostProfile(msgspec.Struct, frozen=True, kw_only=True):

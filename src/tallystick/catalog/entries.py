@@ -16,6 +16,7 @@ from tallystick.catalog.document import (
     CostProfile,
     CredentialReference,
     FallbackPolicy,
+    LimitParameter,
     Pack,
     Price,
     Provider,
@@ -55,7 +56,13 @@ def read_provider(table: ProviderTable, where: str) -> Provider:
         credential=None if table.credential is None else _credential(table.credential, where),
         open_models=table.open_models,
         price_list=table.price_list or table.name,
+        limit_parameter=table.limit_parameter or _limit_parameter(table.base_url),
     )
+
+
+def _limit_parameter(base_url: str) -> LimitParameter:
+    # OpenAI's reasoning models refuse the older name; most who copied its protocol know only that one.
+    return "max_completion_tokens" if urlsplit(base_url).hostname == "api.openai.com" else "max_tokens"
 
 
 def read_cost_profile(table: CostProfileTable, where: str) -> CostProfile:

@@ -28,6 +28,7 @@ class ProviderTable(Table, frozen=True, kw_only=True):
     allow_http: bool = False
     open_models: bool = False
     price_list: str | None = None
+    limit_parameter: Literal["max_tokens", "max_completion_tokens"] | None = None
 
 
 class TierTable(Table, frozen=True, kw_only=True):

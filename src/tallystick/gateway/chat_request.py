@@ -6,6 +6,7 @@ import orjson
 from msgspec import Struct
 
 from tallystick.base.errors import InvalidInput
+from tallystick.gateway.depth import too_deep
 
 # The parameters that reach a provider. Anything else a client sends (base_url, api_key, cost, models, plugins, ...)
 # could change where a call goes or what it costs, so it is left behind.
@@ -24,6 +25,7 @@ _TIERS_AT_LIST_PRICE: Final = (None, "auto", "default")
 # Whatever a provider adds around a conversation, and around its tools, is fewer tokens than this.
 _FRAME_TOKENS: Final = 64
 _TOOL_FRAME_TOKENS: Final = 512
+_TEXT_PARTS: Final = frozenset({"text", "refusal"})
 _INTEGER_MAX: Final = 2**53
 _MODEL_NAME_MAX: Final = 200
 
@@ -40,6 +42,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     # At least as many as there are input tokens besides those of images: a token is at least one byte.
     text_tokens_max: int
     images: int
+    # Something whose size cannot be told from the body: a file by its id, a video by its address.
+    elsewhere: bool
     audio: bool
     fields: dict[str, Any]
 
@@ -52,13 +56,15 @@ def parse(body: bytes, choices_max: int) -> ChatRequest:
         raise InvalidInput("body", f"is not JSON that can be read: {error}") from None
     if not isinstance(fields, dict):
         raise InvalidInput("body", "must be a JSON object")
+    if too_deep(body, fields):
+        raise InvalidInput("body", "is nested too deeply")
     _refuse_unpriced(fields)
     model = fields.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= _MODEL_NAME_MAX:
         raise InvalidInput("model", "must be the name of a model")
     stream, include_usage = _streaming(fields)
     output_limit, limit_name = _output_limit(fields)
-    images, media_bytes, audio = _media(fields.get("messages"))
+    images, media_bytes, audio, elsewhere = _media(fields.get("messages"))
     frame = _FRAME_TOKENS + (_TOOL_FRAME_TOKENS if "tools" in fields or "functions" in fields else 0)
     return ChatRequest(
         model=model,
@@ -69,6 +75,7 @@ def parse(body: bytes, choices_max: int) -> ChatRequest:
         limit_name=limit_name,
         text_tokens_max=len(body) - media_bytes + frame,
         images=images,
+        elsewhere=elsewhere,
         audio=audio or bool(fields.get("audio")),
         fields={name: fields[name] for name in fields if name in PASSED},
     )
@@ -110,11 +117,12 @@ def _whole_number(fields: dict[str, Any], name: str, at_most: int | None) -> int
     return value
 
 
-def _media(messages: object) -> tuple[int, int, bool]:
-    """How many images there are, how many bytes of the body they are, and whether there is audio."""
+def _media(messages: object) -> tuple[int, int, bool, bool]:
+    """How many images there are, how many bytes of the body they are, whether there is audio, and whether anything
+    is of a kind that its bytes do not bound."""
     if not isinstance(messages, list) or not messages:
         raise InvalidInput("messages", "must be a list of at least one message")
-    images, media_bytes, audio = 0, 0, False
+    images, media_bytes, audio, elsewhere = 0, 0, False, False
     for message in messages:
         if not isinstance(message, dict):
             raise InvalidInput("messages", "must hold objects only")
@@ -128,7 +136,9 @@ def _media(messages: object) -> tuple[int, int, bool]:
                 media_bytes += _inline_bytes(part)
             elif kind == "input_audio":
                 audio = True
-    return images, media_bytes, audio
+            elif kind not in _TEXT_PARTS:
+                elsewhere = True
+    return images, media_bytes, audio, elsewhere
 
 
 def _inline_bytes(part: dict[str, Any]) -> int:

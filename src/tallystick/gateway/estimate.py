@@ -56,7 +56,10 @@ def bounds(request: ChatRequest, candidate: Candidate, most: Estimate, limits: L
 
 
 def _input_tokens(request: ChatRequest, candidate: Candidate, limits: Limits, text_tokens: int) -> int:
-    """The text, and every image at its model's bound; a model cannot read more than its context."""
+    """The text, and every image at its model's bound; a model cannot read more than its context, and may read all of
+    it where the size of something is not told."""
+    if request.elsewhere and text_tokens == request.text_tokens_max:
+        return candidate.context_tokens or limits.context_tokens_max
     found = text_tokens
     if request.images:
         found += request.images * (candidate.image_tokens_max or limits.image_tokens_max)

@@ -74,9 +74,10 @@ def meter(reported: Reported | None, delivered: Delivered, bounds: Bounds) -> Me
         return estimated(delivered, bounds)
     if not reported.output_tokens and delivered.content_events:
         return estimated(delivered, bounds, (*reported.flags, "output_not_counted"))
-    if reported.input_tokens is None or reported.output_tokens is None:
+    if not reported.input_tokens or reported.output_tokens is None:
+        # There is no request without input: a count of none is one that was not made.
         told = estimated(delivered, bounds).usage
-        input_tokens = told.input_tokens if reported.input_tokens is None else reported.input_tokens
+        input_tokens = reported.input_tokens or told.input_tokens
         output_tokens = told.output_tokens if reported.output_tokens is None else reported.output_tokens
         source: Literal["provider", "estimated"] = "estimated"
     else:

@@ -84,7 +84,7 @@ async def _call(parts: Parts, call: Call, candidate: Candidate, most: Estimate) 
     delivery, client, reply = call.delivery, call.client, None
     try:
         with Deadline().within(parts.upstream.total_s) as call.deadline:
-            body = openai_chat.request_body(call.request, candidate.model, most.output_limit)
+            body = openai_chat.request_body(call.request, candidate.model, most.output_limit, candidate.limit_parameter)
             reply = await parts.upstream.post(candidate.base_url, openai_chat.PATH, body, candidate.credential)
             delivery.first_byte_ms = call.elapsed_ms()
             await _read(parts, call, candidate, most, reply)

@@ -6,6 +6,7 @@ import orjson
 
 from tallystick.base.errors import UpstreamFailed
 from tallystick.gateway.delivery import Delivery
+from tallystick.gateway.depth import too_deep
 from tallystick.gateway.events import Event, EventSplitter, EventTooLarge
 from tallystick.gateway.providers import openai_chat
 from tallystick.gateway.upstream_error import redacted
@@ -86,7 +87,7 @@ class StreamReader:
             raise UpstreamFailed("The provider sent a chunk that cannot be read.") from None
         if (said := openai_chat.error_message(chunk)) is not None:
             raise UpstreamFailed(f"The provider failed: {redacted(said, self._credential)}")
-        if not isinstance(chunk, dict):
+        if not isinstance(chunk, dict) or too_deep(data, chunk):
             raise UpstreamFailed("The provider sent a chunk that cannot be read.")
         if self._delivery.upstream_id is None and isinstance(name := chunk.get("id"), str):
             self._delivery.upstream_id = name[:200]
@@ -106,6 +107,7 @@ class StreamReader:
                 self._delivery.cut_by_limit = True
 
     def _note_usage(self, usage: object) -> None:
-        reported = openai_chat.read_usage(usage)
-        if reported is not None:
+        reported, known = openai_chat.read_usage(usage), self._delivery.reported
+        # A count of nothing after a real one takes nothing back: what was delivered was delivered.
+        if reported is not None and (known is None or reported.output_tokens or not known.output_tokens):
             self._delivery.reported = reported

@@ -4,6 +4,7 @@ import orjson
 
 from tallystick.base.errors import UpstreamFailed
 from tallystick.gateway.delivery import Delivery
+from tallystick.gateway.depth import too_deep
 from tallystick.gateway.providers import openai_chat
 from tallystick.gateway.upstream_error import redacted
 
@@ -16,6 +17,8 @@ def read_whole(body: bytes, delivery: Delivery, credential: str | None) -> None:
         raise UpstreamFailed("The provider's answer cannot be read.") from None
     if (said := openai_chat.error_message(answer)) is not None:
         raise UpstreamFailed(f"The provider failed: {redacted(said, credential)}")
+    if too_deep(body, answer):
+        raise UpstreamFailed("The provider's answer is nested too deeply to be passed on.")
     if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
         raise UpstreamFailed("The provider's answer is not a chat completion.")
     delivery.answer = answer

@@ -58,6 +58,7 @@ class _Object(msgspec.Struct, frozen=True, kw_only=True):
 class _PaymentIntent(_Object, frozen=True, kw_only=True):
     amount: int
     amount_received: int | None = None
+    status: str = "succeeded"
 
 
 class _Session(_Object, frozen=True, kw_only=True):
@@ -106,6 +107,9 @@ def read_payment(event_type: str, body: bytes) -> Payment | None:
 
 
 def _of_payment_intent(outcome: Outcome, intent: _PaymentIntent) -> Payment:
+    # An event tells what happened, its object how things stand: only both together are a payment.
+    if outcome == "paid" and intent.status != "succeeded":
+        outcome = "pending"
     received = intent.amount if outcome != "paid" or intent.amount_received is None else intent.amount_received
     return _payment(outcome, intent, payment_intent=intent.id, asked_minor=intent.amount, received_minor=received)
 

@@ -14,14 +14,16 @@ CUT_BY_LIMIT: Final = "length"
 FAILED: Final = "error"
 # A count above this is no count; it would not fit the books.
 _COUNT_MAX: Final = 2**53
-_TEXT_FIELDS: Final = ("content", "reasoning_content", "reasoning", "refusal")
+# Names and numbers around the content of an answer.
+_NOT_CONTENT: Final = frozenset({"role", "id", "type", "index", "format"})
 
 
-def request_body(request: ChatRequest, model: str, output_limit: int) -> bytes:
-    """The call as it goes to the provider: the model as the provider names it, and no more output than was reserved."""
+def request_body(request: ChatRequest, model: str, output_limit: int, limit_parameter: str) -> bytes:
+    """The call as it goes to the provider: the model as the provider names it, and no more output than was reserved,
+    under the name the client used, or else the one this provider understands."""
     fields = dict(request.fields)
     fields["model"] = model
-    fields[request.limit_name or "max_tokens"] = output_limit
+    fields[request.limit_name or limit_parameter] = output_limit
     if request.stream:
         fields["stream_options"] = {"include_usage": True}
     return orjson.dumps(fields)
@@ -59,20 +61,14 @@ def read_usage(raw: object) -> Reported | None:
 
 
 def content_bytes(message: object) -> int:
-    """How much of an answer a message, or a delta of one, holds: text, reasoning, refusal, tool calls, audio."""
+    """How much of an answer a message, or a delta of one, holds: all text in it, in whatever field a provider puts it.
+    What is not known here is content too: else an answer in a new shape would be an empty one, and free."""
     if not isinstance(message, dict):
         return 0
-    found = 0
-    for name in _TEXT_FIELDS:
-        if text := message.get(name):
-            found += _text_bytes(text)
-    if isinstance(calls := message.get("tool_calls"), list):
-        found += sum(_function_bytes(call.get("function")) for call in calls if isinstance(call, dict))
-    if "function_call" in message:
-        found += _function_bytes(message["function_call"])
-    if isinstance(audio := message.get("audio"), dict):
-        found += _text_bytes(audio.get("data")) + _text_bytes(audio.get("transcript"))
-    return found
+    told_twice = "reasoning_details" if message.get("reasoning") else None
+    return sum(
+        _text_bytes_within(value) for name, value in message.items() if name not in _NOT_CONTENT and name != told_twice
+    )
 
 
 def choices(answer: dict[str, Any]) -> list[dict[str, Any]]:
@@ -100,19 +96,23 @@ def _count(raw: dict[str, Any], name: str, bad: list[str]) -> int | None:
     value = raw.get(name)
     if value is None:
         return None
+    if type(value) is float and value.is_integer():
+        value = int(value)
     if type(value) is not int or value < 0:
         bad.append(f"{name}_unreadable")
         return None
     return min(value, _COUNT_MAX)
 
 
-def _text_bytes(text: object) -> int:
-    if not isinstance(text, str):
-        return 0
+def _text_bytes_within(value: object) -> int:
+    if isinstance(value, str):
+        return _text_bytes(value)
+    if isinstance(value, list):
+        return sum(_text_bytes_within(part) for part in value)
+    if isinstance(value, dict):
+        return sum(_text_bytes_within(part) for name, part in value.items() if name not in _NOT_CONTENT)
+    return 0
+
+
+def _text_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="replace"))
-
-
-def _function_bytes(function: object) -> int:
-    if not isinstance(function, dict):
-        return 0
-    return _text_bytes(function.get("name")) + _text_bytes(function.get("arguments"))
