@@ -65,9 +65,16 @@ async def _ledger(effort: Effort) -> list[Figure]:
     return medians(rounds)
 
 
+def _run(name: str) -> str:
+    # Not argparse's `choices`: it would hold the empty list against them where no run is named.
+    if name not in (known := (*_ALWAYS, "growth", "litellm")):
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+    return name
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("runs", nargs="*", choices=[*_ALWAYS, "growth", "litellm"], metavar="run")
+    parser.add_argument("runs", nargs="*", type=_run, metavar="run")
     parser.add_argument("--quick", action="store_true", help="one short round: shows that it works, measures nothing")
     parser.add_argument("--litellm", action="store_true", help="also LiteLLM's proxy, installed on first use")
     parser.add_argument("--transfers", type=int, default=20_000_000, help="how far growth fills the ledger")
