@@ -182,7 +182,7 @@ async def test_a_stream_answered_with_something_else(world: World) -> None:
         (spoken(["Hello"], "absent", done=False), None),
         (spoken(["Hello"], usage(10, 0)), None),
         (spoken(["Hello"], usage(-10, -5)), None),
-        (spoken(["Hello"], {"prompt_tokens": "10", "completion_tokens": 5.0}), None),
+        (spoken(["Hello"], {"prompt_tokens": "10", "completion_tokens": 5.5}), None),
         (spoken(["Hello"], {"prompt_tokens": True, "completion_tokens": 10**30}), None),
         (spoken(["Hello"], [1]), None),
         (spoken(["Hello"], usage(20, 7)), 20 * INPUT + 7 * OUTPUT),

@@ -96,7 +96,7 @@ def _count(raw: dict[str, Any], name: str, bad: list[str]) -> int | None:
     value = raw.get(name)
     if value is None:
         return None
-    if type(value) is float and value.is_integer():
+    if type(value) is float and value.is_integer() and abs(value) <= _COUNT_MAX:
         value = int(value)
     if type(value) is not int or value < 0:
         bad.append(f"{name}_unreadable")
