@@ -10,6 +10,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 # What a secret of ours or of a provider looks like. No code logs one on purpose; this is the net below it.
+_HINTS: Final = ("sk_", "sk-", "tss_", "tss-", "rk_", "rk-", "pk_", "pk-", "whsec", "postgres")
 _SECRET: Final = re.compile(r"\b(tsk|tss|sk|rk|whsec|pk)[-_][A-Za-z0-9_\-]{8,}|postgres(ql)?://[^@\s]+@")
 
 # They write a line for every call they make; ours say what the calls were for.
@@ -42,6 +43,9 @@ def configure(level: str, layout: str) -> None:
 
 def redact(_logger: WrappedLogger, _method: str, line: str) -> str:
     """Replace whatever looks like a secret, wherever in the finished line it stands."""
+    # Nearly every line has none of these, and seeing that costs a tenth of the expression.
+    if not any(hint in line for hint in _HINTS):
+        return line
     return _SECRET.sub("[redacted]", line)
 
 
