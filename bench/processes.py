@@ -42,7 +42,9 @@ class Tree:
             stats = read_stats()
             tree = set(descendants(self.root, stats))
             if tree == before:
-                return sum(stats[pid].own_s + stats[pid].reaped_s for pid in tree)
+                # A whole number of ticks, which a sum of fractions is not quite.
+                ticks = sum(round((stats[pid].own_s + stats[pid].reaped_s) * _TICKS_PER_S) for pid in tree)
+                return ticks / _TICKS_PER_S
             before = tree
 
     def pss_mb(self) -> float:
