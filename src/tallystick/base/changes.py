@@ -17,7 +17,7 @@ import structlog
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Unavailable
 
-Kind = Literal["api_key", "session", "catalog", "organization"]
+Kind = Literal["api_key", "session", "catalog", "organization", "constraints"]
 Callback = Callable[[str], None]
 
 EVERYTHING: Final = ""

@@ -9,7 +9,8 @@ TallystickError
 |-- Conflict (409)                the same id with other content, or a state that forbids it
 |-- InsufficientCreditsError (402)
 |-- TooLarge (413)
-|-- RateLimited (429)
+|-- RateLimited (429)             too fast: `retry_after` says when
+|-- QuotaExceeded (429)           a limit of the plan is used up: `retry_at` says when that changes
 |-- Misconfigured (500)           the operator must change something; the message says what
 |-- UpstreamFailed (502)          a provider failed
 |   `-- UpstreamTimeout (504)
@@ -17,6 +18,7 @@ TallystickError
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 
@@ -119,6 +121,41 @@ class RateLimited(TallystickError):
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message, details={"retry_after": retry_after})
         self.retry_after = retry_after
+
+
+class QuotaExceeded(TallystickError):
+    """A limit of the customer's plan is used up. Nothing was counted.
+
+    `layer` is what refused: "quota" (a feature's window), "included" (an allowance), "overage" (a cap) or "access".
+    `retry_at` is when more becomes free: the end of the period, or the moment the oldest use leaves the window.
+    """
+
+    status = 429
+    code = "quota_exceeded"
+
+    def __init__(
+        self, message: str, *, layer: str, name: str, limit: int, used: int, retry_at: datetime | None
+    ) -> None:
+        self.layer = layer
+        self.name = name
+        self.limit = limit
+        self.used = used
+        self.retry_at = retry_at
+        super().__init__(
+            message,
+            details={
+                "limit_source": layer,
+                "name": name,
+                "limit": limit,
+                "used": used,
+                "remaining": self.remaining,
+                "retry_at": None if retry_at is None else retry_at.isoformat().replace("+00:00", "Z"),
+            },
+        )
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.limit - self.used)
 
 
 class Misconfigured(TallystickError):

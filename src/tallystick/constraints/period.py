@@ -1,0 +1,32 @@
+"""Billing periods: the nth starts n months (or years) after the anchor, on its day or the month's last. Pure, UTC."""
+
+from calendar import monthrange
+from datetime import datetime
+
+from msgspec import Struct
+
+from tallystick.constraints.constraints import PeriodRule
+
+
+class Period(Struct, frozen=True, gc=False):
+    """From `starts_at` to before `ends_at`."""
+
+    starts_at: datetime
+    ends_at: datetime
+
+
+def period_at(rule: PeriodRule, now: datetime) -> Period:
+    """The period that `now` lies in. Times before the anchor count backwards from it."""
+    step = 12 if rule.interval == "year" else 1
+    months = (now.year - rule.anchor.year) * 12 + now.month - rule.anchor.month
+    number = months // step
+    if _after(rule.anchor, number * step) > now:
+        number -= 1
+    return Period(_after(rule.anchor, number * step), _after(rule.anchor, (number + 1) * step))
+
+
+def _after(anchor: datetime, months: int) -> datetime:
+    """Always from the anchor itself: from the 31st to the 28th, and back to the 31st."""
+    year, month = divmod(anchor.year * 12 + anchor.month - 1 + months, 12)
+    day = min(anchor.day, monthrange(year, month + 1)[1])
+    return anchor.replace(year=year, month=month + 1, day=day)
