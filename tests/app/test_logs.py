@@ -31,6 +31,27 @@ def test_words_that_only_resemble_secrets_stay():
     assert logs.redact(None, "info", line) == line
 
 
+def test_a_line_that_names_its_request_is_like_any_other(monkeypatch):
+    errors = io.StringIO()
+    monkeypatch.setattr("sys.stderr", errors)
+    logs.configure("info", "json")
+    log = structlog.get_logger()
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        log.warning("call", alias="sk-proj-0123456789abcdef", count=2**53, none=None)
+    log.warning("call", request_id="r-1", alias="sk-proj-0123456789abcdef", count=2**53, none=None)
+    log.debug("call", request_id="r-1")
+    log.error("failed", request_id="r-1", exc_info=ValueError("tsk_0123456789abcdefABCDEF"))
+    first, second, failed = (json.loads(line) for line in errors.getvalue().splitlines())
+    assert first["timestamp"][-1] == second["timestamp"][-1] == "Z"
+    assert len(first.pop("timestamp")) == len(second.pop("timestamp"))
+    assert first == second
+    assert (second["alias"], second["level"]) == ("[redacted]", "warning")
+    assert (failed["request_id"], failed["level"]) == ("r-1", "error")
+    assert "ValueError: [redacted]" in failed["exception"]
+    structlog.reset_defaults()
+    logging.getLogger().handlers.clear()
+
+
 def test_both_ways_of_logging_write_one_json_line_each(capsys):
     errors = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
