@@ -10,11 +10,13 @@ from typing import Final
 
 from tallystick.catalog.candidate import Candidate, Model
 from tallystick.catalog.document import CredentialReference, FallbackPolicy, Pack
-from tallystick.catalog.errors import UnknownPack
-from tallystick.catalog.page import Page, Sale, Target, held
+from tallystick.catalog.errors import UnknownPack, UnknownPlan
+from tallystick.catalog.meters import BUILT_IN
+from tallystick.catalog.page import Held, Page, Sale, Target, held
+from tallystick.catalog.plan import Feature, Meter, Plan
 from tallystick.catalog.timeline import Version, by_name
 
-__all__ = ["Book", "Candidate", "Model", "Sale"]
+__all__ = ["Book", "Candidate", "Held", "Model", "Sale"]
 
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
@@ -61,6 +63,33 @@ class Book:
         """What is on offer, the smallest first."""
         found = [pack.document for pack in held(self._versions, "pack", Pack, _LAST).values()]
         return sorted(found, key=lambda pack: (pack.amount_minor, pack.slug))
+
+    def plan(self, slug: str, at: datetime) -> Held[Plan]:
+        """The plan as it is sold at `at`, with the id of its version. Raises UnknownPlan."""
+        found = held(self._versions, "plan", Plan, at).get(slug)
+        if found is None:
+            raise UnknownPlan(f"There is no plan {slug!r}.")
+        return found
+
+    def plans(self, at: datetime) -> Sequence[Held[Plan]]:
+        """What can be subscribed to at `at`, the cheapest first. A version that left the catalog is not in a Book:
+        `read.plan_version` finds the one that a subscription pins."""
+        found = held(self._versions, "plan", Plan, at).values()
+        return sorted(found, key=lambda plan: (plan.document.amount_minor, plan.document.slug))
+
+    def default_plan(self, at: datetime) -> Held[Plan] | None:
+        """The plan of organizations without a subscription, where the catalog has one."""
+        return next((plan for plan in self.plans(at) if plan.document.default), None)
+
+    def meters(self, at: datetime) -> Mapping[str, Meter]:
+        """The built-in meters and those of the catalog, by name."""
+        written = held(self._versions, "meter", Meter, at)
+        return BUILT_IN | {name: meter.document for name, meter in sorted(written.items())}
+
+    def features(self, at: datetime) -> Mapping[str, Feature]:
+        """What tiers limit, by name."""
+        written = held(self._versions, "feature", Feature, at)
+        return {name: feature.document for name, feature in sorted(written.items())}
 
     def sales(self, now: datetime) -> Mapping[Target, Sale]:
         """Every (provider, model) with a cost, sold or not."""

@@ -12,6 +12,8 @@ import msgspec
 
 from tallystick.base.money import format_amount, from_minor
 from tallystick.catalog.document import CostProfile, CredentialReference, Document, Pack, Price, Provider, Route
+from tallystick.catalog.plan import Feature, Meter, Plan
+from tallystick.catalog.plan_description import describe_limits, describe_plan
 from tallystick.catalog.price import KINDS, Rates
 from tallystick.catalog.rates import TOKEN_KINDS, show_markup, show_rate
 from tallystick.catalog.timeline import Change
@@ -65,6 +67,12 @@ def describe(document: Document) -> dict[str, str]:
                 "amount": f"{format_amount(from_minor(document.amount_minor))} {document.currency}",
                 "credits": format_amount(document.credits),
             }
+        case Meter():
+            fields = {"title": document.title, "unit": document.unit, "aggregation": document.aggregation}
+        case Feature():
+            fields = {"title": document.title, **describe_limits("limits", document.limits)}
+        case Plan():
+            fields = describe_plan(document)
     return {name: text for name, text in fields.items() if text is not None}
 
 

@@ -8,9 +8,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from tallystick.catalog.plan import Feature, Meter, Plan
 from tallystick.catalog.price import MARKUP_ONE, Rates, Usage, amount
 
-EntryKind = Literal["provider", "cost_profile", "price", "route", "pack"]
+EntryKind = Literal["provider", "cost_profile", "price", "route", "pack", "meter", "feature", "plan"]
 LimitParameter = Literal["max_tokens", "max_completion_tokens"]
 ANY: Final = "*"
 
@@ -96,7 +97,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     credits: int
 
 
-Document = Provider | CostProfile | Price | Route | Pack
+Document = Provider | CostProfile | Price | Route | Pack | Meter | Feature | Plan
 
 _TYPES: Final[dict[EntryKind, type[Document]]] = {
     "provider": Provider,
@@ -104,6 +105,9 @@ _TYPES: Final[dict[EntryKind, type[Document]]] = {
     "price": Price,
     "route": Route,
     "pack": Pack,
+    "meter": Meter,
+    "feature": Feature,
+    "plan": Plan,
 }
 _DECODERS: Final = {kind: msgspec.json.Decoder(type_) for kind, type_ in _TYPES.items()}
 _KINDS: Final = {type_: kind for kind, type_ in _TYPES.items()}
@@ -116,8 +120,10 @@ def kind_of(document: Document) -> EntryKind:
 def name_of(document: Document) -> str:
     """The name a document is published under: unique within its kind."""
     match document:
-        case Provider(name=name) | Route(alias=name) | Pack(slug=name):
+        case Provider(name=name) | Route(alias=name) | Pack(slug=name) | Meter(name=name) | Feature(name=name):
             return name
+        case Plan(slug=slug):
+            return slug
         case CostProfile(provider=provider, model=model) | Price(provider=provider, model=model):
             return f"{provider}/{model}"
 

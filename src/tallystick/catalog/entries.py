@@ -38,10 +38,10 @@ from tallystick.catalog.tables import (
 _PROVIDER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 # Model names and aliases travel in headers, URLs and log lines: printable ASCII without spaces or quotes.
 _MODEL_NAME: Final = re.compile(r"[A-Za-z0-9@~][A-Za-z0-9._:/@~+-]{0,199}")
-_SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 # Stripe counts these in whole units or in thousandths; a pack's amount is kept in hundredths.
-_OTHER_DECIMALS: Final = re.compile(
+OTHER_DECIMALS: Final = re.compile(
     "bif|clp|djf|gnf|jpy|kmf|krw|mga|pyg|rwf|ugx|vnd|vuv|xaf|xof|xpf|bhd|jod|kwd|omr|tnd"
 )
 TOKENS_MAX: Final = 10**9
@@ -130,11 +130,11 @@ def read_route(table: RouteTable, where: str) -> Route:
 
 
 def read_pack(table: PackTable, where: str) -> Pack:
-    _match(_SLUG, table.slug, where, "slug", "lower-case letters, digits and '-'")
+    _match(SLUG, table.slug, where, "slug", "lower-case letters, digits and '-'")
     if not table.name.strip():
         raise CatalogError([f"{where}: name must not be empty"])
     currency = table.currency.lower()
-    if not re.fullmatch("[a-z]{3}", currency) or _OTHER_DECIMALS.fullmatch(currency):
+    if not re.fullmatch("[a-z]{3}", currency) or OTHER_DECIMALS.fullmatch(currency):
         raise CatalogError([f"{where}: currency must be a three-letter code of a currency with two decimals"])
     amount = _amount(table.amount, where, "amount")
     try:

@@ -4,7 +4,8 @@ InvalidInput (422)
 `-- CatalogError           a catalog that must not be published
 NotFound (404)
 |-- UnknownModel           no route and no open provider has this name
-`-- UnknownPack
+|-- UnknownPack
+`-- UnknownPlan
 Forbidden (403)
 `-- UnpricedModel          no price, no call
 Unavailable (503)
@@ -51,3 +52,9 @@ class UnknownPack(NotFound):
     """There is no such pack of credits."""
 
     code = "pack_not_found"
+
+
+class UnknownPlan(NotFound):
+    """There is no such plan on offer."""
+
+    code = "plan_not_found"

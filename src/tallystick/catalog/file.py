@@ -4,15 +4,37 @@ import tomllib
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from tallystick.catalog.document import ANY, Document, EntryKind, kind_of, name_of
 from tallystick.catalog.entries import read_cost_profile, read_pack, read_price, read_provider, read_route
 from tallystick.catalog.errors import CatalogError
-from tallystick.catalog.tables import TABLES, CostProfileTable, PackTable, PriceTable, ProviderTable, RouteTable, Table
+from tallystick.catalog.plan_entries import read_feature, read_meter, read_plan
+from tallystick.catalog.references import reference_problems
+from tallystick.catalog.tables import (
+    TABLES,
+    CostProfileTable,
+    FeatureTable,
+    MeterTable,
+    PackTable,
+    PlanTable,
+    PriceTable,
+    ProviderTable,
+    RouteTable,
+    Table,
+)
 from tallystick.catalog.timeline import Wanted
+
+_NAMED_BY: Final[dict[EntryKind, tuple[str, ...]]] = {
+    "provider": ("name",),
+    "route": ("alias",),
+    "pack": ("slug",),
+    "meter": ("name",),
+    "feature": ("name",),
+    "plan": ("slug",),
+}
 
 T = TypeVar("T", bound=Table)
 
@@ -41,7 +63,10 @@ def parse(text: str) -> Catalog:
     reader.read(tables, "price", PriceTable, read_price)
     reader.read(tables, "route", RouteTable, read_route)
     reader.read(tables, "pack", PackTable, read_pack)
-    reader.check_providers()
+    reader.read(tables, "meter", MeterTable, read_meter)
+    reader.read(tables, "feature", FeatureTable, read_feature)
+    reader.read(tables, "plan", PlanTable, read_plan)
+    reader.problems.extend(reference_problems(reader.catalog, reader.named))
     if reader.problems:
         raise CatalogError(reader.problems)
     return reader.catalog
@@ -56,7 +81,12 @@ class _Reader:
             "price": {},
             "route": {},
             "pack": {},
+            "meter": {},
+            "feature": {},
+            "plan": {},
         }
+        self.named: dict[EntryKind, set[str]] = {kind: set() for kind in self.catalog}
+        """Every name that is written, the entry right or wrong."""
 
     def read(
         self, tables: Mapping[str, object], kind: EntryKind, table: type[T], document: Callable[[T, str], Document]
@@ -66,7 +96,9 @@ class _Reader:
             self.problems.append(f"{kind} must be written as [[{kind}]]")
             return
         for number, row in enumerate(rows, 1):
-            where = _name(kind, row, number)
+            name = _name(kind, row)
+            where = f"{kind} number {number}" if name is None else f"{kind} {name}"
+            self.named[kind].update(() if name is None else (name,))
             try:
                 written = msgspec.convert(_with_midnight(row), table)
                 self._add(where, document(written, where), _moment(written, where))
@@ -75,15 +107,6 @@ class _Reader:
             except CatalogError as error:
                 self.problems.extend(error.problems)
 
-    def check_providers(self) -> None:
-        """A misspelt provider would otherwise be a model that is silently never sold."""
-        providers = self.catalog["provider"]
-        for kind in ("cost_profile", "price"):
-            for name in self.catalog[kind]:
-                provider = name.split("/", 1)[0]
-                if provider not in providers and provider != ANY:
-                    self.problems.append(f"{kind} {name}: there is no provider {provider}")
-
     def _add(self, where: str, document: Document, effective_from: datetime | None) -> None:
         versions = self.catalog[kind_of(document)].setdefault(name_of(document), [])
         if any(version.effective_from == effective_from for version in versions):
@@ -91,12 +114,12 @@ class _Reader:
         versions.append(Wanted(document=document, effective_from=effective_from))
 
 
-def _name(kind: str, row: object, number: int) -> str:
-    """ "price openai/gpt-4o", or "price number 3" where the row does not even say what it is about."""
-    keys = {"provider": ("name",), "route": ("alias",), "pack": ("slug",)}.get(kind, ("provider", "model"))
+def _name(kind: EntryKind, row: object) -> str | None:
+    """ "openai/gpt-4o", or None where the row does not even say what it is about."""
+    keys = _NAMED_BY.get(kind, ("provider", "model"))
     named = [row.get(key) for key in keys] if isinstance(row, dict) else []
     texts = [text for text in named if isinstance(text, str) and text]
-    return f"{kind} {'/'.join(texts)}" if len(texts) == len(keys) else f"{kind} number {number}"
+    return "/".join(texts) if len(texts) == len(keys) else None
 
 
 def _with_midnight(row: object) -> object:

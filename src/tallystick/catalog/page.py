@@ -19,9 +19,10 @@ from tallystick.catalog.document import (
     Route,
 )
 from tallystick.catalog.errors import ProviderNotReady, UnknownModel, UnpricedModel
+from tallystick.catalog.plan import Feature, Meter, Plan
 from tallystick.catalog.timeline import Names, living
 
-D = TypeVar("D", Provider, CostProfile, Price, Route, Pack)
+D = TypeVar("D", Provider, CostProfile, Price, Route, Pack, Meter, Feature, Plan)
 Target = tuple[str, str]
 """(provider, model)"""
 

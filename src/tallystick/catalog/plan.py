@@ -66,6 +66,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Nanocredits beyond that which only a settlement above its hold may use."""
     default_max_tokens: int | None = None
     trial_days: int = 0
+    grace_days: int = 7
+    """How long a customer who is past due keeps access."""
     default: bool = False
     """The plan of every organization without a subscription; one plan at most."""
     stripe_price: str | None = None

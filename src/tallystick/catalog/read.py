@@ -12,6 +12,7 @@ from tallystick.base.database import load_queries
 from tallystick.base.errors import NotFound
 from tallystick.catalog.book import Book
 from tallystick.catalog.document import CostProfile, CredentialReference, EntryKind, Price, Provider, decode, reprice
+from tallystick.catalog.plan import Plan
 from tallystick.catalog.price import Usage
 from tallystick.catalog.timeline import Version
 
@@ -54,6 +55,14 @@ async def version(connection: asyncpg.Connection, id_: int) -> Version:
     if row is None:
         raise NotFound(f"There is no catalog version {id_}.")
     return _version(row)
+
+
+async def plan_version(connection: asyncpg.Connection, id_: int) -> Plan:
+    """The plan that a subscription pins, as it was when it was published. Raises NotFound."""
+    found = (await version(connection, id_)).document
+    if not isinstance(found, Plan):
+        raise NotFound(f"Catalog version {id_} is not a plan.")
+    return found
 
 
 async def history(connection: asyncpg.Connection, kind: EntryKind, name: str) -> Sequence[Version]:

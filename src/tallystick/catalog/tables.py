@@ -10,6 +10,11 @@ from typing import Literal
 
 import msgspec
 
+from tallystick.catalog.plan import Aggregation, Interval, Strategy
+
+Limit = int | Literal["unlimited"]
+"""TOML has no null: what has no end says so."""
+
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A misspelt key must not be read as a missing one."""
@@ -98,10 +103,68 @@ class PackTable(Table, frozen=True, kw_only=True):
     credits: Decimal | None = None
 
 
+class MeterTable(Table, frozen=True, kw_only=True):
+    name: str
+    title: str
+    unit: str
+    aggregation: Aggregation
+
+
+class FeatureTable(Table, frozen=True, kw_only=True):
+    name: str
+    title: str
+    limits: dict[str, Limit]
+
+
+class OverageTable(Table, frozen=True, kw_only=True):
+    price: Decimal
+    per: int = 1
+
+
+class PlanMeterTable(Table, frozen=True, kw_only=True):
+    meter: str
+    allowance: Decimal | None = None
+    cap: Decimal | None = None
+    overage: OverageTable | None = None
+
+
+class PlanRatesTable(Table, frozen=True, kw_only=True):
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+
+
+class PlanTable(Table, frozen=True, kw_only=True):
+    slug: str
+    name: str
+    strategy: Strategy
+    price: Decimal
+    currency: str = "usd"
+    interval: Interval = "month"
+    tier: str = "free"
+    meters: list[PlanMeterTable] = []
+    charges_models: bool | None = None
+    quotas: dict[str, Limit] = {}
+    features: list[str] = []
+    rates: PlanRatesTable = PlanRatesTable()
+    routes: list[str] | None = None
+    auth_modes: tuple[Literal["credits", "byok"], ...] = ("credits",)
+    credit_limit: Decimal = Decimal(0)
+    overdraft: Decimal = Decimal(0)
+    default_max_tokens: int | None = None
+    trial_days: int = 0
+    grace_days: int = 7
+    default: bool = False
+    stripe_price: str | None = None
+
+
 TABLES: dict[str, type[Table]] = {
     "provider": ProviderTable,
     "cost_profile": CostProfileTable,
     "price": PriceTable,
     "route": RouteTable,
     "pack": PackTable,
+    "meter": MeterTable,
+    "feature": FeatureTable,
+    "plan": PlanTable,
 }
