@@ -10,6 +10,9 @@ import msgspec
 
 from tallystick.catalog.plan import AuthMode, Interval, PlanRates, Strategy
 
+Status = Literal["none", "trialing", "active", "past_due", "paused", "canceled"]
+"""Of a subscription; "none" where there is none."""
+
 
 class MeterConstraint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What may be used of one meter in a period, and what it costs beyond the allowance."""
@@ -42,10 +45,12 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True):
     plan_version: int | None
     """The id of the catalog entry the subscription pins."""
     strategy: Strategy
-    status: Literal["none", "trialing", "active", "past_due", "paused", "canceled"]
+    status: Status
     access: bool
+    access_until: datetime | None = None
+    """When access ends by itself, as the grace of who is past due does; None is no such moment."""
     access_reason: str | None
-    """One sentence for the customer where there is no access."""
+    """One sentence for the customer where there is no access, or none from `access_until` on."""
     auth_modes: tuple[AuthMode, ...]
     charges_models: bool
     meters: tuple[MeterConstraint, ...]

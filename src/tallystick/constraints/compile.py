@@ -1,0 +1,87 @@
+"""Compile what an organization bought into what a gateway enforces: its constraints document. Pure.
+
+Commercial words (strategies, subscriptions, overrides) end here; no gateway knows them.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+
+from tallystick.catalog.plan import AuthMode, Feature, Plan, Strategy
+from tallystick.constraints.constraints import Constraints, PeriodRule
+from tallystick.constraints.strategies import custom, flat, included, overage, payg, prepaid
+from tallystick.constraints.strategies.terms import Terms
+from tallystick.constraints.subscriber import Subscriber
+
+STRATEGIES: Final[dict[Strategy, Callable[[Plan], Terms]]] = {
+    "flat": flat.terms,
+    "included": included.terms,
+    "overage": overage.terms,
+    "payg": payg.terms,
+    "prepaid": prepaid.terms,
+    "custom": custom.terms,
+}
+
+
+def compile_constraints(
+    organization: str, account: int, subscriber: Subscriber, features: Iterable[Feature], *, version: int, now: datetime
+) -> Constraints:
+    """The document of `organization` as of `now`; `features` are all of the catalog's."""
+    plan, overrides = subscriber.plan, subscriber.overrides
+    terms = STRATEGIES[plan.strategy](plan)
+    access = _access(subscriber, now)
+    limits = {feature.name: feature.limits.get(plan.tier, 0) for feature in features}
+    agreed = {**plan.quotas, **overrides.quotas}
+    return Constraints(
+        organization=organization,
+        account=account,
+        version=version,
+        plan=None if subscriber.plan_version is None else plan.slug,
+        plan_version=subscriber.plan_version,
+        strategy=plan.strategy,
+        status=subscriber.status,
+        access=access.granted,
+        access_until=access.until,
+        access_reason=access.reason,
+        auth_modes=_auth_modes(plan.auth_modes, overrides.metered_enabled),
+        charges_models=terms.charges_models,
+        meters=terms.meters,
+        period=PeriodRule(anchor=subscriber.anchor, interval=plan.interval),
+        tier=plan.tier,
+        # A feature that left the catalog is no longer there to be used, whoever agreed on it once.
+        quotas={name: agreed.get(name, limit) for name, limit in limits.items()},
+        features=plan.features,
+        rates=plan.rates if overrides.rates is None else overrides.rates,
+        routes=plan.routes,
+        credit_limit=terms.credit_limit if overrides.credit_limit is None else overrides.credit_limit,
+        overdraft=plan.overdraft,
+        default_max_tokens=plan.default_max_tokens,
+    )
+
+
+class _Access(Struct, frozen=True):
+    granted: bool
+    until: datetime | None = None
+    reason: str | None = None
+
+
+def _access(subscriber: Subscriber, now: datetime) -> _Access:
+    name = subscriber.plan.name
+    if subscriber.status == "paused":
+        return _Access(granted=False, reason=f"Your subscription to {name} is paused. Resume it to send requests.")
+    if subscriber.status == "canceled":
+        return _Access(granted=False, reason=f"Your subscription to {name} has ended. Subscribe to send requests.")
+    if subscriber.past_due_since is not None:
+        since = subscriber.past_due_since
+        reason = f"The payment for {name} is due since {since:%Y-%m-%d}. Pay it to send requests."
+        ends_at = since + timedelta(days=subscriber.plan.grace_days)
+        return _Access(granted=now < ends_at, until=ends_at if now < ends_at else None, reason=reason)
+    return _Access(granted=True)
+
+
+def _auth_modes(modes: tuple[AuthMode, ...], metered_enabled: bool) -> tuple[AuthMode, ...]:
+    """The operator's own keys are for those the operator named, one by one: no plan gives them away."""
+    own = tuple(mode for mode in modes if mode != "metered")
+    return (*own, "metered") if metered_enabled else own
