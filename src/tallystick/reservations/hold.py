@@ -33,6 +33,20 @@ class OutcomeUnknown(Unavailable):
     code = "outcome_unknown"
 
 
+class ClaimsUnknown(Exception):
+    """The hold has claims that whoever ends it did not mention; the end must go with them."""
+
+
+class WrongPeriod(Unavailable):
+    """By the database's clock, `now`, a claim's billing period is not the current one: ask again with the right one."""
+
+    code = "wrong_period"
+
+    def __init__(self, now: datetime) -> None:
+        super().__init__("The billing period has just ended; the same request can be sent again.")
+        self.now = now
+
+
 class OpenHold(msgspec.Struct, frozen=True, kw_only=True):
     """A hold that has not ended."""
 

@@ -15,6 +15,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from prometheus_client import Counter, Histogram
 
 from tallystick.base.errors import Unavailable
+from tallystick.reservations.admit_step import Wanted
 from tallystick.reservations.batch import Batch
 from tallystick.reservations.hold import OutcomeUnknown
 from tallystick.reservations.usage_record import UsageRecord
@@ -24,6 +25,11 @@ log = structlog.get_logger()
 _POST_BATCH: Final = (
     "select accounts, posted, held, available, exceptions"
     " from post_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
+)
+_POST_BATCH_WITH_CLAIMS: Final = (
+    "select accounts, posted, held, available, exceptions, overages,"
+    " codes, amounts, layers, availables, refused, retry_at, taken, now"
+    f" from post_batch_with_claims({', '.join(f'${n}' for n in range(1, 36))})"
 )
 _PAUSE_S: Final = 0.05
 _PAUSE_AWAY_S: Final = 0.5
@@ -50,7 +56,7 @@ _AWAY: Final = (
 
 _UNREACHABLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
-StepName = Literal["end", "extend", "reserve", "deduct"]
+StepName = Literal["end", "extend", "reserve", "deduct", "admit"]
 
 _batches = Counter("tallystick_lane_batches", "Batches posted to the ledger.")
 _batch_size = Histogram(
@@ -81,6 +87,7 @@ class Lane:
         self._idle: Future[None] | None = None
         self._connection: asyncpg.Connection | None = None
         self._statement: PreparedStatement | None = None
+        self._statement_with_claims: PreparedStatement | None = None
         self._away = False
         self._stopping = False
         # Reserves that may have been done although their callers were told that nobody knows.
@@ -111,7 +118,8 @@ class Lane:
         account: int,
         amount: int | None,
         life_s: int = 0,
-        extra: UUID | UsageRecord | None = None,
+        extra: UUID | UsageRecord | Wanted | None = None,
+        units: tuple[int, ...] | None = None,
     ) -> "Future[Any]":
         """Let the operation go with the next batch; the future has its answer once that is on disk."""
         if self._away or self._stopping or self._waiting >= self._waiting_max:
@@ -120,13 +128,13 @@ class Lane:
         future = self._loop.create_future()
         batch = self._open
         if hold.int in batch.places:
-            if batch.join(getattr(batch, name), hold, account, amount, future):
+            if batch.join(getattr(batch, name), hold, account, amount, future, extra, units):
                 return future
             # An id stands in a batch once: the other operation with it must see what this one left.
             batch = self._close_batch()
         elif len(batch.places) >= self._batch_max:
             batch = self._close_batch()
-        batch.add(getattr(batch, name), hold, account, amount, future, life_s, extra)
+        batch.add(getattr(batch, name), hold, account, amount, future, life_s, extra, units)
         self._waiting += 1
         if self._idle is not None:
             self._wake()
@@ -169,6 +177,8 @@ class Lane:
             left_s = max(deadline - self._loop.time(), _PAUSE_S)
             try:
                 statement = self._statement or await self._connect(left_s)
+                if batch.claims:
+                    statement = self._statement_with_claims or await self._prepare_for_claims(left_s)
                 row = await statement.fetchrow(*batch.arguments(self._number, self._lanes), timeout=left_s)
             except ValueError as error:
                 # The driver cannot encode it: nothing was sent.
@@ -208,7 +218,8 @@ class Lane:
         """Answer everyone who waits; from now on refuse at once, until the database is back."""
         self._away = True
         if unknown:
-            self._disowned.extend(zip(batch.reserve.ids, batch.reserve.accounts, strict=True))
+            for step in (batch.reserve, batch.admit):
+                self._disowned.extend(zip(step.ids, step.accounts, strict=True))
         batch.fail(_outcome_unknown if unknown else _unavailable)
         for waiting in (*self._full, self._open):
             waiting.fail(_unavailable)
@@ -229,7 +240,7 @@ class Lane:
             for hold, account in dict(self._disowned).items():
                 nobody = self._loop.create_future()
                 nobody.add_done_callback(Future.exception)
-                batch.add(batch.end, hold, account, None, nobody)
+                batch.add(batch.end, hold, account, None, nobody, units=())
             if batch.places:
                 await self._post(batch)
             if not self._away:
@@ -245,8 +256,15 @@ class Lane:
             raise Unavailable(f"the ledger cannot be used: {error}") from error
         return self._statement
 
+    async def _prepare_for_claims(self, timeout_s: float) -> PreparedStatement:
+        if self._connection is None:
+            raise Unavailable("the ledger is away")
+        self._statement_with_claims = await self._connection.prepare(_POST_BATCH_WITH_CLAIMS, timeout=timeout_s)
+        return self._statement_with_claims
+
     def _disconnect(self) -> None:
-        connection, self._connection, self._statement = self._connection, None, None
+        connection, self._connection = self._connection, None
+        self._statement = self._statement_with_claims = None
         if connection is not None:
             # Not a polite close: the other side may be gone, and nothing is under way that we still want.
             connection.terminate()

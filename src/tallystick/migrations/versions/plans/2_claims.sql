@@ -1,0 +1,146 @@
+-- Limits beside money: what is used of a plan's meters in a billing period, and of features in a rolling window.
+-- One counter each, written under the lane lock of its account by the functions of 3_*.sql, in the transaction of the
+-- hold that claims it.
+
+create table meter_counter (
+    account bigint not null,
+    meter text not null,
+    starts_at timestamptz not null,
+    ends_at timestamptz not null,
+    -- Units of holds that have ended, as they were really used; units that open holds claim.
+    used bigint not null default 0,
+    held bigint not null default 0,
+    primary key (account, meter, starts_at),
+    constraint counts check (used >= 0 and held >= 0)
+) with (fillfactor = 40);
+
+-- `total` only grows, except where a use is given back. Used at T = total - cumulative of the last use that is at or
+-- before T - 30 days, or - `pruned`, the cumulative of the last use that is no longer kept.
+create table feature_counter (
+    account bigint not null,
+    feature text not null,
+    total bigint not null,
+    pruned bigint not null default 0,
+    -- No use is earlier than one that was counted before it, even where the clock was set back.
+    last_at timestamptz not null,
+    primary key (account, feature),
+    constraint counts check (total >= pruned and pruned >= 0)
+) with (fillfactor = 40);
+
+create table feature_use (
+    account bigint not null,
+    feature text not null,
+    at timestamptz not null,
+    units bigint not null,
+    cumulative bigint not null,
+    hold uuid not null
+);
+create index feature_use_window on feature_use (account, feature, at, cumulative);
+
+-- What a hold claims; kept with it, so that whoever ends the hold gives back exactly that.
+create type claim as (
+    -- A meter, or a feature where `starts_at` is null.
+    meter text,
+    starts_at timestamptz,
+    -- At most, and really: `used` is null while the hold is open.
+    units bigint,
+    used bigint,
+    -- Nanocredits for each `per` units beyond the allowance, as the price stood when the request was admitted.
+    allowance bigint,
+    price bigint,
+    per bigint,
+    -- Nanocredits for units beyond the allowance: the most while the hold is open, then what was charged.
+    charge bigint
+);
+
+-- Who pays for what the request can cost: its plan, a kind of lot, or the customer later.
+create type layer as enum ('included', 'promotional', 'purchased', 'overage');
+
+alter table hold add column claims claim[], add column layer layer;
+alter table usage_record add column layer layer, add column overage bigint not null default 0;
+
+-- The part of an account's credits that burns after its promotional lots; null where it has none of these left.
+alter table ledger_account add column backing bigint;
+
+create function lots_backing(p_account bigint) returns bigint language sql stable as $$
+    select coalesce(sum(remaining) filter (where kind <> 'promotional'), 0)::bigint
+    from lot
+    where account = p_account and remaining > 0
+    having count(*) filter (where kind = 'promotional') > 0
+$$;
+
+create function note_backing() returns trigger language plpgsql as $$
+begin
+    update ledger_account as a
+    set backing = lots_backing(a.id)
+    where a.id in (select account from changed) and a.backing is distinct from lots_backing(a.id);
+    return null;
+end
+$$;
+
+create trigger backing_of_new after insert on lot
+referencing new table as changed for each statement execute function note_backing();
+create trigger backing_of_burned after update on lot
+referencing new table as changed for each statement execute function note_backing();
+
+update ledger_account as a
+set backing = lots_backing(a.id)
+from (select distinct account from lot where kind = 'promotional' and remaining > 0) as promoted
+where a.id = promoted.account;
+
+-- What `p_units` beyond an allowance cost in nanocredits: exact, rounded up once.
+create function price_of(p_units bigint, p_price bigint, p_per bigint) returns bigint language sql immutable as $$
+    select case when p_price = 0 or p_units <= 0 then 0 else div(p_units::numeric * p_price + p_per - 1, p_per)::bigint end
+$$;
+
+-- What is used of a feature in the 30 days before `p_now`, of which the last moment does not count any more.
+create function feature_used(p_account bigint, p_feature text, p_now timestamptz) returns bigint language sql stable as $$
+    select counter.total - coalesce(
+        (
+            select use.cumulative from feature_use as use
+            where use.account = p_account and use.feature = p_feature and use.at <= p_now - interval '720 hours'
+            order by use.at desc, use.cumulative desc
+            limit 1
+        ),
+        counter.pruned
+    )
+    from feature_counter as counter
+    where counter.account = p_account and counter.feature = p_feature
+$$;
+
+-- When `p_units` more will fit below `p_limit`, if nothing else is used until then; null is never.
+create function feature_free_at(
+    p_account bigint, p_feature text, p_units bigint, p_limit bigint, p_now timestamptz
+) returns timestamptz language sql stable as $$
+    select use.at + interval '720 hours'
+    from feature_use as use
+    where use.account = p_account and use.feature = p_feature and p_units <= p_limit
+        and use.at > p_now - interval '720 hours'
+        and use.cumulative >= (
+            select total + p_units - p_limit from feature_counter where account = p_account and feature = p_feature
+        )
+    order by use.at, use.cumulative
+    limit 1
+$$;
+
+-- Take a released hold's use out of its window, as if it had never been.
+create function give_back_use(p_account bigint, p_feature text, p_hold uuid, p_since timestamptz) returns void
+language plpgsql as $$
+declare
+    v_use record;
+begin
+    delete from feature_use as use
+    where use.account = p_account and use.feature = p_feature and use.at >= p_since and use.hold = p_hold
+    returning use.at, use.units, use.cumulative into v_use;
+    if not found then
+        return;
+    end if;
+    update feature_use as use
+    set cumulative = use.cumulative - v_use.units
+    where use.account = p_account and use.feature = p_feature
+        and use.at >= v_use.at and use.cumulative > v_use.cumulative;
+    update feature_counter as counter
+    set total = counter.total - v_use.units
+    where counter.account = p_account and counter.feature = p_feature;
+end
+$$;

@@ -1,0 +1,127 @@
+-- Before holds with claims are ended: what was really used of each claim, what that costs beyond the allowances, and
+-- the counters made right. See post_batch; batch_end then ends the holds with what comes back.
+create function batch_price(
+    p_ids uuid[], p_accounts bigint[], p_actuals bigint[],
+    -- For each hold where its units begin in `p_units`, one for each claim; 0: as claimed; null: not asked for here.
+    p_unit_starts integer[], p_units bigint[],
+    -- As they came, with the overage added; and which holds those are.
+    out actuals bigint[], out overages bigint[], out priced boolean[]
+) language plpgsql as $$
+declare
+    v_back record;
+begin
+    -- Uses of features that were counted at once, or whose request came to nothing, leave their windows.
+    for v_back in
+        select hold.id, hold.account, hold.created_at, hold.state, claim.meter
+        from unnest(p_ids, p_accounts, p_actuals, p_unit_starts) as item (id, account, actual, unit_start)
+        join lateral (
+            select * from hold where hold.id = item.id and hold.account = item.account limit 1
+        ) as hold on true
+        cross join lateral unnest(hold.claims) as claim
+        where item.actual is null and item.unit_start is not null and claim.starts_at is null
+            and (hold.state = 'open' or hold.state = 'settled' and hold.created_at = hold.expires_at)
+        order by hold.account, claim.meter
+    loop
+        perform give_back_use(v_back.account, v_back.meter, v_back.id, v_back.created_at);
+        if v_back.state = 'settled' then
+            update hold set state = 'released', actual = null where hold.id = v_back.id and hold.state = 'settled';
+        end if;
+    end loop;
+
+    with ending as materialized (
+        select item.place::integer, hold.id, hold.account, hold.claims, item.actual, item.unit_start
+        from unnest(p_ids, p_accounts, p_actuals, p_unit_starts) with ordinality
+            as item (id, account, actual, unit_start, place)
+        join lateral (
+            select * from hold where hold.id = item.id and hold.account = item.account and hold.state = 'open' limit 1
+        ) as hold on true
+        where item.unit_start is not null and hold.claims is not null
+    ),
+    claim as materialized (
+        select
+            ending.place, ending.id, ending.account, item.number, item.meter, item.starts_at, item.units,
+            item.allowance, item.price, item.per,
+            case
+                when ending.actual is null then 0
+                when ending.unit_start = 0 or item.starts_at is null then item.units
+                else p_units[ending.unit_start + item.number::integer - 1]
+            end as used
+        from ending
+        cross join lateral unnest(ending.claims) with ordinality
+            as item (meter, starts_at, units, used, allowance, price, per, charge, number)
+    ),
+    counted as (
+        select
+            claim.*,
+            (
+                select counter.used from meter_counter as counter
+                where counter.account = claim.account and counter.meter = claim.meter
+                    and counter.starts_at = claim.starts_at
+            ) + (sum(used) over (partition by account, meter, starts_at order by place, number))::bigint as after
+        from claim
+    ),
+    charged as materialized (
+        select
+            counted.*,
+            coalesce(
+                price_of(after - allowance, price, per) - price_of(after - used - allowance, price, per), 0
+            ) as charge
+        from counted
+    ),
+    list as materialized (
+        select
+            place, id, sum(charge)::bigint as overage,
+            array_agg((meter, starts_at, units, used, allowance, price, per, charge)::claim order by number) as claims
+        from charged
+        group by place, id
+    ),
+    kept as (
+        update hold set claims = list.claims from list where hold.id = list.id
+    ),
+    metered as (
+        update meter_counter as counter
+        set used = counter.used + change.used, held = counter.held - change.units
+        from (
+            select account, meter, starts_at, sum(used)::bigint as used, sum(units)::bigint as units
+            from charged where starts_at is not null
+            group by account, meter, starts_at
+        ) as change
+        where counter.account = change.account and counter.meter = change.meter
+            and counter.starts_at = change.starts_at
+    )
+    select
+        array_agg(
+            case when found.place is null then item.actual else item.actual + found.overage end order by item.place
+        ),
+        array_agg(coalesce(found.overage, 0) order by item.place),
+        array_agg(found.place is not null order by item.place)
+    into actuals, overages, priced
+    from unnest(p_actuals) with ordinality as item (actual, place)
+    left join (select place, overage from list) as found on found.place = item.place;
+
+    -- Settled before: what that came to, where it was the same; what nothing was ever settled with, where it was not.
+    for v_back in
+        select
+            item.place, (
+                select sum(claim.charge)::bigint from unnest(hold.claims) as claim
+            ) as overage, (
+                select bool_and(claim.used = case
+                    when item.unit_start = 0 or claim.starts_at is null then claim.units
+                    else p_units[item.unit_start + claim.number::integer - 1]
+                end)
+                from unnest(hold.claims) with ordinality
+                    as claim (meter, starts_at, units, used, allowance, price, per, charge, number)
+            ) as same
+        from unnest(p_ids, p_accounts, p_actuals, p_unit_starts, priced) with ordinality
+            as item (id, account, actual, unit_start, priced, place)
+        join lateral (
+            select hold.claims from hold
+            where hold.id = item.id and hold.account = item.account and hold.state = 'settled' limit 1
+        ) as hold on true
+        where not item.priced and item.unit_start is not null and item.actual is not null and hold.claims is not null
+    loop
+        actuals[v_back.place] := case when v_back.same then actuals[v_back.place] + v_back.overage else -1 end;
+        overages[v_back.place] := v_back.overage;
+    end loop;
+end
+$$;

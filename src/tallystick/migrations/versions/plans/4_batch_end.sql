@@ -1,0 +1,125 @@
+drop function batch_end(timestamptz, bigint, bigint, uuid[], bigint[], bigint[], usage_entry[]);
+
+-- Settle (actual given) and release (actual null) open holds; see post_batch. One with claims must have been through
+-- batch_price before: `p_priced` tells, and a null array is that none has.
+create function batch_end(
+    p_now timestamptz, p_revenue bigint, p_receivable bigint,
+    p_ids uuid[], p_accounts bigint[], p_actuals bigint[], p_usage usage_entry[],
+    p_priced boolean[],
+    out charged bigint, out shortfall bigint, out provider_cost bigint,
+    out accounts bigint[], out posted bigint[], out held bigint[], out available bigint[],
+    out exceptions batch_exception[]
+) language plpgsql as $$
+declare
+    v_left integer[];
+    v_short uuid[];
+    v_slow record;
+begin
+    with asked as materialized (
+        select item.id, item.account, item.actual, item.ordinal::integer
+        from unnest(p_ids, p_accounts, p_actuals) with ordinality as item (id, account, actual, ordinal)
+    ),
+    ended as (
+        update hold
+        set state = case when asked.actual is null then 'released'::hold_state else 'settled' end, actual = asked.actual
+        from asked
+        where hold.id = asked.id and hold.account = asked.account and hold.state = 'open'
+            and (hold.claims is null or p_priced[asked.ordinal])
+        returning asked.ordinal, hold.id, hold.account, hold.amount, hold.actual
+    ),
+    change as (
+        select ended.account, sum(ended.amount)::bigint as freed, coalesce(sum(ended.actual), 0)::bigint as actual
+        from ended
+        group by ended.account
+    ),
+    -- All that an account is charged in this batch fits above its floor, or batch_end_short decides.
+    balance as (
+        update ledger_account as a
+        set posted = a.posted - change.actual, held = a.held - change.freed
+        from change
+        where a.id = change.account and a.posted - a.held - a.floor >= change.actual - change.freed
+        returning a.id, a.posted, a.held, a.posted - a.held - a.floor - a.overdraft as available
+    ),
+    moved as (
+        insert into transfer (at, debit, credit, amount, kind, operation)
+        select p_now, ended.account, p_revenue, ended.actual, 'usage', ended.id
+        from ended
+        where ended.actual > 0 and (ended.account in (select balance.id from balance)) is true
+        returning amount
+    )
+    select
+        (select coalesce(sum(moved.amount), 0) from moved), 0,
+        array_agg(balance.id), array_agg(balance.posted), array_agg(balance.held), array_agg(balance.available),
+        case when (select count(*) from change) > count(*) then (
+            select array_agg(ended.id) from ended where (ended.account in (select balance.id from balance)) is not true
+        ) end,
+        case when (select count(*) from ended) < cardinality(p_ids) then (
+            select array_agg(asked.ordinal) from asked
+            where (asked.ordinal in (select ended.ordinal from ended)) is not true
+        ) end
+    into charged, shortfall, accounts, posted, held, available, v_short, v_left
+    from balance;
+
+    if v_short is not null then
+        v_slow := batch_end_short(p_now, p_revenue, p_receivable, v_short);
+        charged := charged + v_slow.charged;
+        shortfall := v_slow.shortfall;
+        accounts := accounts || v_slow.accounts;
+        posted := posted || v_slow.posted;
+        held := held || v_slow.held;
+        available := available || v_slow.available;
+    end if;
+
+    if cardinality(p_usage) > 0 then
+        with recorded as (
+            insert into usage_record (
+                id, at, account, api_key, endpoint, alias, provider, model, stream, input_tokens, cached_tokens,
+                cache_write_tokens, output_tokens, reasoning_tokens, input_audio_tokens, output_audio_tokens, images,
+                usage_source, cost_id, price_id, cost, charge, reserved, outcome, rule, status, upstream_id, attempts,
+                latency_ms, first_byte_ms, layer, overage
+            )
+            select
+                entry.id, p_now, entry.account, entry.api_key, entry.endpoint, entry.alias, entry.provider,
+                entry.model, entry.stream, entry.input_tokens, entry.cached_tokens, entry.cache_write_tokens,
+                entry.output_tokens, entry.reasoning_tokens, entry.input_audio_tokens, entry.output_audio_tokens,
+                entry.images, entry.usage_source, entry.cost_id, entry.price_id, entry.cost,
+                entry.charge + coalesce(extra.overage, 0), entry.reserved, entry.outcome, entry.rule, entry.status,
+                entry.upstream_id, entry.attempts, entry.latency_ms, entry.first_byte_ms, extra.layer, coalesce(extra.overage, 0)
+            from unnest(p_usage) as entry
+            left join lateral (
+                select hold.layer, (select sum(claim.charge) from unnest(hold.claims) as claim)::bigint as overage
+                from hold
+                where hold.id = entry.id and p_priced is not null
+                limit 1
+            ) as extra on true
+            -- Only of the holds that this call has ended.
+            where (entry.id in (select p_ids[place] from unnest(v_left) as place)) is not true
+            returning cost
+        )
+        select sum(recorded.cost) into provider_cost from recorded;
+    end if;
+
+    if v_left is not null then
+        -- Not open any more, or never there. Someone else's hold answers like one that does not exist.
+        select array_agg((
+            'end', place,
+            case
+                when hold.id is null then 'not_found'
+                -- With claims that its caller did not know of: once more, through batch_price.
+                when hold.state = 'open' then 'claims'
+                when p_actuals[place] is null and hold.claims is not null and hold.state = 'settled'
+                    and hold.created_at = hold.expires_at then 'claims'
+                when hold.state = 'settled' and hold.actual = p_actuals[place] then 'repeated'
+                when hold.state = 'released' and p_actuals[place] is null then 'repeated'
+                when hold.state = 'settled' and p_actuals[place] is not null then 'conflict'
+                else 'ended'
+            end,
+            a.posted, a.held, a.posted - a.held - a.floor - a.overdraft
+        )::batch_exception)
+        into exceptions
+        from unnest(v_left) as place
+        left join hold on hold.id = p_ids[place] and hold.account = p_accounts[place]
+        left join ledger_account as a on a.id = hold.account;
+    end if;
+end
+$$;

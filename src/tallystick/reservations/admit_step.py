@@ -1,0 +1,97 @@
+"""The admissions of a batch: holds that claim limits, as the columns that the database wants, and their answers."""
+
+from asyncio import Future
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from tallystick.base.errors import InsufficientCreditsError, NotFound, QuotaExceeded, TallystickError
+from tallystick.reservations.claim import Admitted, AnyClaim, Claim, FeatureClaim
+from tallystick.reservations.hold import HoldConflict, HoldEnded, WrongPeriod
+
+NOBODY: Final = UUID(int=0)
+
+Wanted = tuple[UUID | None, bool, tuple[AnyClaim, ...]]
+"""The dispatcher, whether it counts at once, and the claims."""
+
+
+def columns(wanted: list[Wanted]) -> tuple[list[Any], ...]:
+    """Dispatchers and `counted` of every request, then every column of every claim; the order of post_batch."""
+    claims = [(place, claim) for place, (_, _, claims) in enumerate(wanted, 1) for claim in claims]
+    flat = [_fields(claim) for _, claim in claims]
+    return (
+        [dispatcher or NOBODY for dispatcher, _, _ in wanted],
+        [counted for _, counted, _ in wanted],
+        [place for place, _ in claims],
+        *([list(column) for column in zip(*flat, strict=True)] or [[] for _ in range(8)]),
+    )
+
+
+def _fields(claim: AnyClaim) -> tuple[object, ...]:
+    if isinstance(claim, FeatureClaim):
+        return claim.feature, None, None, claim.units, 0, claim.limit, 0, 1
+    return (
+        *(claim.meter, claim.starts_at, claim.ends_at, claim.units),
+        *(claim.allowance, claim.cap, claim.price, claim.per),
+    )
+
+
+def answer(ids: list[UUID], wanted: list[Wanted], futures: "list[Future[Any]]", row: asyncpg.Record) -> None:
+    """Tell everyone what batch_admit decided."""
+    first = 0
+    found = zip(
+        row["codes"], row["amounts"], row["layers"], row["availables"], row["refused"], row["retry_at"], strict=True
+    )
+    for place, (code, amount, layer, available, refused, retry_at) in enumerate(found):
+        claims = wanted[place][2]
+        taken = row["taken"][first : first + len(claims)]
+        future = futures[place]
+        if not future.done():
+            if code in ("admitted", "repeated"):
+                future.set_result(Admitted(layer=layer, amount=amount, used=tuple(taken), repeated=code == "repeated"))
+            elif code == "limit":
+                number = refused - 1 - first
+                future.set_exception(_exceeded(claims[number], taken[number], retry_at))
+            elif code == "insufficient":
+                future.set_exception(InsufficientCreditsError(available, amount))
+            elif code == "period":
+                future.set_exception(WrongPeriod(row["now"]))
+            else:
+                future.set_exception(_refusal(code, ids[place]))
+        first += len(claims)
+
+
+def _exceeded(claim: AnyClaim, used: int, retry_at: datetime | None) -> QuotaExceeded:
+    if isinstance(claim, FeatureClaim):
+        return QuotaExceeded(
+            f"The limit of {claim.limit} uses of {claim.feature} in 30 days is reached.",
+            layer="quota", name=claim.feature, limit=claim.limit or 0, used=used, retry_at=retry_at,
+        )  # fmt: skip
+    return _used_up(claim, used, retry_at)
+
+
+def _used_up(claim: Claim, used: int, retry_at: datetime | None) -> QuotaExceeded:
+    limit = claim.cap or 0
+    overage = limit > claim.allowance
+    message = (
+        f"The limit of {limit} {claim.meter} for this period is reached."
+        if used + claim.units <= limit or used >= limit
+        else f"This needs up to {claim.units} {claim.meter}; {max(0, limit - used)} of {limit} are left in this period."
+    )
+    return QuotaExceeded(
+        message, layer="overage" if overage else "included", name=claim.meter, limit=limit, used=used, retry_at=retry_at
+    )
+
+
+def _refusal(code: str, hold: UUID) -> TallystickError:
+    match code:
+        case "conflict":
+            return HoldConflict(f"{hold} was used before, with other content")
+        case "ended":
+            return HoldEnded(f"hold {hold} has ended")
+        case "no_account":
+            return NotFound("there is no such account")
+        case _:
+            raise AssertionError(f"batch_admit answered {code}")
