@@ -7,6 +7,7 @@ import asyncpg
 import msgspec
 
 from tallystick.base.database import load_queries
+from tallystick.base.errors import NotFound
 
 FIRST_CUSTOMER: Final = 1_048_576
 LANES_MAX: Final = 64
@@ -57,6 +58,28 @@ async def open_account(connection: asyncpg.Connection, *, floor: int = 0, overdr
     can only be used by settlements above their hold, never by a reserve."""
     account: int = await queries.open_account(connection, floor=floor, overdraft=overdraft)
     return account
+
+
+async def set_floor(connection: asyncpg.Connection, account: int, *, floor: int, overdraft: int) -> int:
+    """Let the account stand as deep as `floor` (<= 0) from now on, the topmost `overdraft` of it as in open_account.
+
+    An account that is deeper already keeps its depth: the difference joins its overdraft, which no reserve can use,
+    and is returned; zero means that the floor is as wanted. Where something changes the account's lane stays locked
+    until the caller's READ COMMITTED transaction ends, which must be at once. Raises NotFound.
+    """
+    if floor > 0 or not 0 <= overdraft <= -floor:
+        raise ValueError(f"an account cannot have the floor {floor} with an overdraft of {overdraft}")
+    # Without the lock first: floors are rarely other than they should be, and whoever sets one has the organization's
+    # turn, so that nobody else sets it meanwhile.
+    row = await queries.read_floor(connection, account=account)
+    if row is None:
+        raise NotFound(f"there is no account {account}")
+    if (row["floor"], row["overdraft"]) == (floor, overdraft):
+        return 0
+    await queries.lock_lane(connection, account=account)
+    changed = await queries.set_floor(connection, account=account, floor=floor, overdraft=overdraft)
+    debt: int = changed["debt"]
+    return debt
 
 
 async def lock_all_lanes(connection: asyncpg.Connection) -> None:
