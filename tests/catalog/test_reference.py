@@ -4,11 +4,14 @@ import re
 import tomllib
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 from tallystick.catalog.file import parse
+from tallystick.catalog.meters import BUILT_IN
+from tallystick.catalog.plan import Strategy
 from tallystick.catalog.price import Usage, amount
 from tallystick.catalog.rates import read_markup, read_rates
 from tallystick.catalog.tables import (
@@ -17,6 +20,9 @@ from tallystick.catalog.tables import (
     CostProfileTable,
     CredentialTable,
     FallbackTable,
+    OverageTable,
+    PlanMeterTable,
+    PlanRatesTable,
     RatesTable,
     Table,
     TierTable,
@@ -29,6 +35,9 @@ NESTED: dict[str, type[Table]] = {
     "cost_profile.tiers": TierTable,
     "route.candidates": CandidateTable,
     "route.fallback": FallbackTable,
+    "plan.meters": PlanMeterTable,
+    "plan.meters.overage": OverageTable,
+    "plan.rates": PlanRatesTable,
 }
 DOCUMENTED = TABLES | NESTED
 
@@ -55,7 +64,15 @@ def test_every_key_is_explained_with_its_default(name: str) -> None:
 
 def test_no_table_is_explained_that_does_not_exist() -> None:
     titles = set(re.findall(r"^##+ (.+)$", REFERENCE, re.MULTILINE))
-    assert titles - {"Dates", "markup"} == set(DOCUMENTED)
+    assert titles - {"Dates", "Strategies", "markup"} == set(DOCUMENTED)
+
+
+def test_every_strategy_is_explained() -> None:
+    assert tuple(re.findall(r"^\| `(\w+)` \|", section("Strategies"), re.MULTILINE)) == get_args(Strategy)
+
+
+def test_every_built_in_meter_is_named() -> None:
+    assert set(BUILT_IN) <= set(re.findall(r"`(\w+)`", section("meter").split("|")[0]))
 
 
 def test_every_nested_table_is_known_here() -> None:
