@@ -64,9 +64,7 @@ def read_event(given: object) -> UsageEvent:
     payer = "user_id" if "user_id" in given else "organization"
     return UsageEvent(
         id=_text(given.get("id"), "id"),
-        payer=_text(given["user_id"], "user_id")
-        if "user_id" in given
-        else _text(given["organization"], "organization"),
+        payer=_text(given[payer], payer),
         meter=_text(given.get("meter"), "meter"),
         quantity=None if given.get("quantity") is None else _units(given["quantity"]),
         at=None if given.get("at") is None else _moment(given["at"]),

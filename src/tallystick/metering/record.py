@@ -4,8 +4,9 @@ What has happened is not refused. What a plan's cap does not admit is recorded a
 the allowance cost. The counters are those that requests through the gateway claim.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Final, Literal, TypeVar
 from uuid import UUID
@@ -19,7 +20,7 @@ from tallystick.base.errors import Conflict, InvalidInput, NotFound, TallystickE
 from tallystick.base.ids import is_text_id, new_id
 from tallystick.base.money import AMOUNT_MAX_NANO
 from tallystick.catalog.plan import Meter
-from tallystick.constraints.constraints import Constraints, MeterConstraint, PeriodRule
+from tallystick.constraints.constraints import Constraints, MeterConstraint
 from tallystick.metering.event import TEXT_CHARS_MAX, UsageEvent, check_meter, read_event
 from tallystick.metering.lateness import DEFAULT, Counted, Lateness, counted
 
@@ -27,10 +28,7 @@ BATCH_MAX: Final = 1_000
 # One transaction holds lanes for so many at most: requests through the gateway wait for it.
 _STEP: Final = 250
 
-CALENDAR_MONTHS: Final = PeriodRule(anchor=datetime(2000, 1, 1, tzinfo=UTC), interval="month")
-"""The periods of an organization that nobody has compiled constraints for."""
-
-ConstraintsOf = Callable[[asyncpg.Connection, Sequence[str]], Awaitable[Mapping[str, Constraints]]]
+ConstraintsOf = Callable[[str], Awaitable[Constraints]]
 
 Result = TypeVar("Result")
 
@@ -105,12 +103,11 @@ async def record_events(
     if not 0 < len(given) <= BATCH_MAX:
         raise InvalidInput("events", f"must have 1 to {BATCH_MAX} items")
     read = [_or_error(partial(read_event, item)) for item in given]
+    world = await _world(
+        pool, [event for event in read if isinstance(event, UsageEvent)], meters, constraints_of, lateness
+    )
+    checked = [_or_error(partial(_check, one, world)) if isinstance(one, UsageEvent) else one for one in read]
     async with pool.acquire() as connection:
-        events = [event for event in read if isinstance(event, UsageEvent)]
-        world = await _world(connection, events, meters, constraints_of, lateness)
-        checked = [
-            _or_error(partial(_check, event, world)) if isinstance(event, UsageEvent) else event for event in read
-        ]
         answers = await _write(connection, [one for one in checked if isinstance(one, _Checked)])
     written = iter(answers)
     return [
@@ -120,23 +117,28 @@ async def record_events(
 
 
 async def _world(
-    connection: asyncpg.Connection,
+    pool: asyncpg.Pool,
     events: Sequence[UsageEvent],
     meters: Callable[[datetime], Mapping[str, Meter]],
     constraints_of: ConstraintsOf,
     lateness: Lateness,
 ) -> _World:
-    now = await queries.clock(connection)
     named = sorted({event.payer for event in events if is_text_id(event.payer)})
     keys = sorted({event.key for event in events if event.key is not None})
-    rows = [row async for row in queries.payers(connection, named=named)]
+    async with pool.acquire() as connection:
+        now = await queries.clock(connection)
+        rows = [row async for row in queries.payers(connection, named=named)]
+        owners = {row["id"]: row["organization"] async for row in queries.owners_of_keys(connection, keys=keys)}
     payers = {row["named"]: _Payer(row["organization"], row["account"]) for row in rows}
+    organizations = sorted({payer.organization for payer in payers.values()})
+    # Asked for without a connection in hand: whoever answers may need one of the same pool.
+    documents = await asyncio.gather(*(constraints_of(one) for one in organizations))
     return _World(
         now=now,
         meters=meters(now),
         payers=payers,
-        owners={row["id"]: row["organization"] async for row in queries.owners_of_keys(connection, keys=keys)},
-        constraints=await constraints_of(connection, sorted({payer.organization for payer in payers.values()})),
+        owners=owners,
+        constraints=dict(zip(organizations, documents, strict=True)),
         lateness=lateness,
     )
 
@@ -148,10 +150,8 @@ def _check(event: UsageEvent, world: _World) -> _Checked:
     if event.key is not None and world.owners.get(event.key) != payer.organization:
         raise NotFound("There is no such key of this organization.")
     meter = check_meter(event, world.meters.get(event.meter))
-    document = world.constraints.get(payer.organization)
-    rule = CALENDAR_MONTHS if document is None else document.period
-    limits = () if document is None else document.meters
-    constraint = next((one for one in limits if one.meter == meter.name), None)
+    document = world.constraints[payer.organization]
+    constraint = next((one for one in document.meters if one.meter == meter.name), None)
     # Money has an end, and so have the numbers that stand for it: nobody used so much.
     if constraint is not None and constraint.price * (event.quantity or 1) // constraint.per >= AMOUNT_MAX_NANO:
         raise InvalidInput("quantity", "costs more than can be charged at once")
@@ -159,7 +159,7 @@ def _check(event: UsageEvent, world: _World) -> _Checked:
         event=event,
         payer=payer,
         meter=meter,
-        counted=counted(rule, event.at, world.now, world.lateness),
+        counted=counted(document.period, event.at, world.now, world.lateness),
         constraint=constraint,
     )
 
