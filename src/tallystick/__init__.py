@@ -1,7 +1,8 @@
 """Tallystick: prepaid credits, quotas and billing on a double-entry ledger, with an OpenAI-compatible gateway.
 
-What an application imports: the credit service, in its own process or over HTTP, and the errors they raise. The service
-is loaded when it is first asked for, so that `import tallystick` costs a command line or a worker nothing.
+What an application imports: the credit service and the quotas of its plans, each in its own process or over HTTP, and
+the errors they raise. What is named here is loaded when it is first asked for, so that `import tallystick` costs a
+command line or a worker nothing, and FastAPI is there only for those who gate with it.
 """
 
 from importlib import import_module
@@ -14,6 +15,7 @@ from tallystick.base.errors import (
     InvalidAmount,
     InvalidInput,
     NotFound,
+    QuotaExceeded,
     RateLimited,
     TallystickError,
     Unauthorized,
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from tallystick.library.answers import Deduction
     from tallystick.library.credit_client import AsyncCreditClient, CreditClient
     from tallystick.library.credit_service import CreditService
+    from tallystick.library.require_tier import idempotency_key, require_tier
+    from tallystick.library.tally import Tallystick
+    from tallystick.quotas.use import QuotaCheck, TierUsage, Use
 
 __all__ = [
     "AsyncCreditClient",
@@ -36,10 +41,17 @@ __all__ = [
     "InvalidAmount",
     "InvalidInput",
     "NotFound",
+    "QuotaCheck",
+    "QuotaExceeded",
     "RateLimited",
+    "Tallystick",
     "TallystickError",
+    "TierUsage",
     "Unauthorized",
     "Unavailable",
+    "Use",
+    "idempotency_key",
+    "require_tier",
 ]
 
 _LOADED_LATER: Final = {
@@ -47,6 +59,12 @@ _LOADED_LATER: Final = {
     "CreditClient": "tallystick.library.credit_client",
     "CreditService": "tallystick.library.credit_service",
     "Deduction": "tallystick.library.answers",
+    "QuotaCheck": "tallystick.quotas.use",
+    "Tallystick": "tallystick.library.tally",
+    "TierUsage": "tallystick.quotas.use",
+    "Use": "tallystick.quotas.use",
+    "idempotency_key": "tallystick.library.require_tier",
+    "require_tier": "tallystick.library.require_tier",
 }
 
 
