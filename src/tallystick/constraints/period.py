@@ -1,7 +1,7 @@
 """Billing periods: the nth starts n months (or years) after the anchor, on its day or the month's last. Pure, UTC."""
 
 from calendar import monthrange
-from datetime import datetime
+from datetime import UTC, datetime
 
 from msgspec import Struct
 
@@ -17,12 +17,14 @@ class Period(Struct, frozen=True, gc=False):
 
 def period_at(rule: PeriodRule, now: datetime) -> Period:
     """The period that `now` lies in. Times before the anchor count backwards from it."""
+    # Months are counted in UTC, wherever the two moments were written down.
+    anchor, now = rule.anchor.astimezone(UTC), now.astimezone(UTC)
     step = 12 if rule.interval == "year" else 1
-    months = (now.year - rule.anchor.year) * 12 + now.month - rule.anchor.month
+    months = (now.year - anchor.year) * 12 + now.month - anchor.month
     number = months // step
-    if _after(rule.anchor, number * step) > now:
+    if _after(anchor, number * step) > now:
         number -= 1
-    return Period(_after(rule.anchor, number * step), _after(rule.anchor, (number + 1) * step))
+    return Period(_after(anchor, number * step), _after(anchor, (number + 1) * step))
 
 
 def _after(anchor: datetime, months: int) -> datetime:
