@@ -18,7 +18,7 @@ from tallystick.base.sealed import Sealer
 FILE_NAME: Final = "tallystick.toml"
 # Settings that other tools of the field name the same way keep that name; all others start with TALLYSTICK_.
 _COMMON_NAMES: Final = {"database_url", "stripe_api_key", "stripe_api_base", "stripe_webhook_secret"}
-SECRETS: Final = {"database_url", "stripe_api_key", "stripe_webhook_secret", "services_tokens", "sealing_keys"}
+SECRETS: Final = {"database_url", "redis_url", "stripe_api_key", "stripe_webhook_secret", "services_tokens", "sealing_keys"}
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -56,6 +56,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     purchase_min: Annotated[int, Meta(ge=1, description="Smallest amount of credits one purchase may buy.")] = 1
     purchase_max: Annotated[int, Meta(ge=1, description="Largest amount of credits one purchase may buy.")] = 10_000
 
+    redis_url: Annotated[
+        str | None,
+        Meta(
+            description="Redis that counts requests and tokens a minute for all workers and hosts together, such as"
+            " redis://localhost:6379/0; without it each worker counts its own."
+        ),
+    ] = None
     services_tokens: Annotated[
         str | None,
         Meta(

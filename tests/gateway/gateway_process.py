@@ -14,9 +14,11 @@ from tallystick.base.database import open_pool
 from tallystick.catalog.read import load_book
 from tallystick.gateway.journal import Journal
 from tallystick.gateway.limits import Limits
+from tallystick.gateway.rates import Rates
 from tallystick.gateway.server import GatewayApp
 from tallystick.gateway.upstream import Upstream, UpstreamLimits
 from tallystick.reservations.lanes import Lanes
+from tallystick.subscriptions.live import LiveConstraints
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -31,7 +33,7 @@ async def main(dsn: str, folder: str) -> None:
         async with pool.acquire() as connection:
             book = await load_book(connection, lambda _reference: "sk-provider-0123456789abcdef")
         changes, lanes = Changes(dsn), Lanes(dsn, patience_s=1.0)
-        keyring = KeyRing(pool, changes)
+        keyring, constraints = KeyRing(pool, changes), LiveConstraints(pool, changes)
         for part in (changes, lanes):
             await part.start()
             stack.push_async_callback(part.stop)
@@ -39,6 +41,8 @@ async def main(dsn: str, folder: str) -> None:
             pool=pool,
             lanes=lanes,
             keyring=keyring,
+            constraints=constraints,
+            rates=Rates(),
             book=lambda: book,
             upstream=Upstream(UpstreamLimits()),
             journal=Journal(Path(folder)),

@@ -25,6 +25,7 @@ from tallystick.catalog.read import load_book
 from tallystick.gateway.journal import Journal
 from tallystick.gateway.limits import Limits
 from tallystick.gateway.outcome import DEFAULT, Policy
+from tallystick.gateway.rates import Rates
 from tallystick.gateway.server import GatewayApp
 from tallystick.gateway.upstream import Upstream, UpstreamLimits
 from tallystick.ledger.account import PlatformAccount, lane_of, platform_account
@@ -33,6 +34,7 @@ from tallystick.ledger.post import Transfer, post
 from tallystick.ledger.verify import checks as ledger_checks
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.verify import checks as reservation_checks
+from tallystick.subscriptions.live import LiveConstraints
 
 SECRET = "sk-provider-0123456789abcdef"
 # Round rates: 1,000 nanocredits for an input token, 500 for a cached one, 2,000 for an output one; twice the cost.
@@ -213,7 +215,7 @@ async def run_world(
         changes = Changes(dsn)
         lanes = Lanes(dsn, patience_s=2.0)
         journal = Journal(folder)
-        keyring = KeyRing(pool, changes)
+        keyring, constraints = KeyRing(pool, changes), LiveConstraints(pool, changes)
         await changes.start()
         stack.push_async_callback(changes.stop)
         await lanes.start()
@@ -222,6 +224,8 @@ async def run_world(
             pool=pool,
             lanes=lanes,
             keyring=keyring,
+            constraints=constraints,
+            rates=Rates(),
             book=lambda: book,
             upstream=Upstream(upstream),
             journal=journal,

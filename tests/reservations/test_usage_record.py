@@ -48,7 +48,8 @@ async def test_a_record_is_written_with_the_end_of_its_hold_and_its_cost_accrued
             await lanes.release(one.id, account, one)
     rows = await connection.fetch("select * from usage_record order by at")
     assert [{key: value for key, value in row.items() if key != "at"} for row in rows] == [
-        {name: getattr(one, name) for name in UsageRecord.__struct_fields__} for one in (paid, free)
+        {name: getattr(one, name) for name in UsageRecord.__struct_fields__} | {"layer": None, "overage": 0}
+        for one in (paid, free)
     ]
     accrued = await connection.fetchval(
         "select sum(posted)::bigint from ledger_account where kind = 'provider_payable'"

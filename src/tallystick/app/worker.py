@@ -33,11 +33,13 @@ from tallystick.base.errors import TallystickError
 from tallystick.catalog.live import LiveBook
 from tallystick.gateway.journal import Journal
 from tallystick.gateway.limits import Limits
+from tallystick.gateway.rates import Rates
 from tallystick.gateway.server import GatewayApp
 from tallystick.gateway.upstream import Upstream, UpstreamLimits
 from tallystick.payments.stripe_client import StripeClient
 from tallystick.reservations.lanes import Lanes
 from tallystick.settings import Settings
+from tallystick.subscriptions.live import LiveConstraints
 
 log = structlog.get_logger()
 
@@ -54,7 +56,7 @@ async def application(startup: Startup) -> AsyncIterator[tuple[Application, Gate
             await open_pool(startup.dsn, size_max=settings.database_connections, application="tallystick-worker")
         )
         lanes, changes = Lanes(startup.dsn), Changes(startup.dsn)
-        keyring = KeyRing(pool, changes)
+        keyring, constraints = KeyRing(pool, changes), LiveConstraints(pool, changes)
         book = LiveBook(pool, changes, Credentials(pool, settings.sealing_keys))
         for part in (lanes, changes, book):
             await part.start()
@@ -63,6 +65,8 @@ async def application(startup: Startup) -> AsyncIterator[tuple[Application, Gate
             pool=pool,
             lanes=lanes,
             keyring=keyring,
+            constraints=constraints,
+            rates=Rates(settings.redis_url),
             book=lambda: book.current,
             upstream=Upstream(_upstream_limits(settings)),
             journal=Journal(settings.data_dir / "journals"),

@@ -17,6 +17,7 @@ TallystickError
 `-- Unavailable (503)             try again later; nothing was charged
 """
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -156,6 +157,12 @@ class QuotaExceeded(TallystickError):
     @property
     def remaining(self) -> int:
         return max(0, self.limit - self.used)
+
+    def retry_after(self, now: datetime) -> int | None:
+        """Whole seconds, one at least, until more is free; None where waiting does not help."""
+        if self.retry_at is None:
+            return None
+        return max(1, math.ceil((self.retry_at - now).total_seconds()))
 
 
 class Misconfigured(TallystickError):

@@ -10,6 +10,7 @@ from tallystick.gateway.meter import Metered
 from tallystick.gateway.providers import openai_chat
 from tallystick.gateway.wire import JSON, Headers
 from tallystick.ledger.account import Balance
+from tallystick.reservations.claim import Settled
 from tallystick.reservations.usage_record import UsageRecord
 
 
@@ -20,10 +21,12 @@ def head(call: Call, provider: str, model: str) -> Headers:
         (b"x-tallystick-provider", _text(provider)),
         (b"x-tallystick-model", _text(model)),
         (b"x-tallystick-attempts", b"1"),
+        (b"x-tallystick-layer", call.layer.encode()),
+        *call.rate_headers,
     ]
 
 
-async def send(call: Call, record: UsageRecord, metered: Metered, balance: Balance | None) -> None:
+async def send(call: Call, record: UsageRecord, metered: Metered, balance: Balance | Settled | None) -> None:
     """The last of it, when the charge is in the books."""
     client, delivery = call.client, call.delivery
     if client.gone:
@@ -42,7 +45,7 @@ async def send(call: Call, record: UsageRecord, metered: Metered, balance: Balan
         await client.answer(200, [JSON, *_headers(call, record, balance)], orjson.dumps(body))
 
 
-def _headers(call: Call, record: UsageRecord, balance: Balance | None) -> Headers:
+def _headers(call: Call, record: UsageRecord, balance: Balance | Settled | None) -> Headers:
     headers = head(call, record.provider, record.model)
     headers.append((b"x-tallystick-cost", format_amount(record.charge).encode()))
     headers.append((b"x-tallystick-charge-rule", record.rule.encode()))
@@ -88,7 +91,10 @@ def _usage(call: Call, record: UsageRecord, metered: Metered) -> dict[str, Any]:
         "rule": record.rule,
         "usage_source": record.usage_source,
         "reserved": format_amount(record.reserved),
+        "layer": call.layer,
     }
+    if call.admitted is not None:
+        shown["cost_details"]["limits"] = call.terms.limits(call.admitted.used)
     return shown
 
 

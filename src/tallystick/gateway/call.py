@@ -10,6 +10,9 @@ from tallystick.gateway.chat_request import ChatRequest
 from tallystick.gateway.client import Client
 from tallystick.gateway.deadline import Deadline
 from tallystick.gateway.delivery import Delivery
+from tallystick.gateway.terms import Terms
+from tallystick.gateway.wire import Headers
+from tallystick.reservations.claim import Admitted
 
 
 @dataclass(slots=True)
@@ -22,6 +25,10 @@ class Call:
     at: datetime
     started: float
     delivery: Delivery = field(default_factory=Delivery)
+    # What its hold claims beside credits, and who was found to pay; until then the terms of one without a plan.
+    terms: Terms = field(default_factory=Terms)
+    admitted: Admitted | None = None
+    rate_headers: Headers = field(default_factory=list)
     # While the provider is called.
     deadline: Deadline | None = None
 
@@ -29,6 +36,11 @@ class Call:
 
     def __post_init__(self) -> None:
         self.name = str(self.id)
+
+    @property
+    def layer(self) -> str:
+        """Who was found to pay; "credits" where no plan has a say."""
+        return "credits" if self.admitted is None else self.admitted.layer
 
     def elapsed_ms(self) -> int:
         return int((time.monotonic() - self.started) * 1000)

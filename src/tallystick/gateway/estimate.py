@@ -40,6 +40,16 @@ def clamp(request: ChatRequest, candidate: Candidate, whole: Estimate, funds: in
     return best
 
 
+def clamp_output(
+    request: ChatRequest, candidate: Candidate, whole: Estimate, tokens: int, limits: Limits
+) -> Estimate | None:
+    """The estimate of a call whose choices together may have `tokens` output tokens; None as for `clamp`."""
+    limit = tokens // request.choices
+    if limit < min(limits.clamp_tokens_min, whole.output_limit):
+        return None
+    return _at(request, candidate, min(limit, whole.output_limit), limits)
+
+
 def bounds(request: ChatRequest, candidate: Candidate, most: Estimate, limits: Limits) -> Bounds:
     """What a provider's count of this call is held against. A provider may add to a conversation (a search, a
     document of its own), so its count is believed up to what the model can read at all."""

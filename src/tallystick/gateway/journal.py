@@ -53,6 +53,9 @@ class Dispatched(Line, frozen=True, kw_only=True):
     price_id: int
     reserved: int
     usage: Usage
+    # What the hold claims, in order, and whether the plan pays for the model.
+    meters: tuple[str, ...] = ()
+    covered: bool = False
 
 
 class Progress(Line, frozen=True, kw_only=True):
@@ -65,6 +68,8 @@ class Settlement(Line, frozen=True, kw_only=True):
     """How a call ended, for the ledger that could not be told."""
 
     record: UsageRecord
+    # What was used of each claim; None where there are none, or where the hold is only released.
+    units: tuple[int, ...] | None = None
 
 
 class Ended(Line, frozen=True, kw_only=True):
@@ -122,9 +127,9 @@ class Journal:
         """What would be lost by a crash if it were not written now."""
         self._progress[hold] = self._append(Progress(hold=hold, usage=usage))
 
-    async def settlement(self, record: UsageRecord) -> None:
+    async def settlement(self, record: UsageRecord, units: tuple[int, ...] | None = None) -> None:
         """A settlement that the database did not take: on disk before anybody is told that the call is paid."""
-        self._open[record.id] = self._append(Settlement(hold=record.id, record=record))
+        self._open[record.id] = self._append(Settlement(hold=record.id, record=record, units=units))
         self._progress.pop(record.id, None)
         await asyncio.to_thread(os.fsync, self._file)
 

@@ -8,23 +8,25 @@ import asyncio
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
-from tallystick.base.errors import InsufficientCreditsError, InvalidInput, Unavailable, UpstreamFailed, UpstreamTimeout
-from tallystick.base.money import AMOUNT_MAX_NANO
+from tallystick.base.errors import Unavailable, UpstreamFailed, UpstreamTimeout
 from tallystick.catalog.book import Candidate
+from tallystick.constraints.constraints import Constraints
 from tallystick.gateway import answer, meter
 from tallystick.gateway.call import Call
 from tallystick.gateway.deadline import Deadline
-from tallystick.gateway.estimate import Estimate, bounds, clamp, estimate
+from tallystick.gateway.estimate import Estimate, bounds, estimate
 from tallystick.gateway.parts import Parts
 from tallystick.gateway.providers import openai_chat
 from tallystick.gateway.record import dispatched, usage_record
+from tallystick.gateway.reserve import reserve
 from tallystick.gateway.stream import StreamReader
 from tallystick.gateway.upstream import Reply
 from tallystick.gateway.upstream_error import failed, refusal_of_answer
 from tallystick.gateway.whole import read_whole
 from tallystick.gateway.wire import Refusal
-from tallystick.reservations.hold import OutcomeUnknown
+from tallystick.reservations.claim import Settled
 from tallystick.reservations.usage_record import UsageRecord
 
 log = structlog.get_logger()
@@ -35,39 +37,28 @@ _STOPPED: Final = Refusal(status=503, code="unavailable", message="This server i
 async def metered_call(parts: Parts, call: Call) -> UsageRecord:
     """Raises what refuses the call before anything has left: an unknown or unpriced model, too few credits, a
     database or a journal that cannot take it. After that, whatever happens is an outcome, and has its charge."""
+    constraints = await _constraints(parts, call)
     candidate = parts.book().candidates(call.request.model, call.at)[0]
-    most = estimate(call.request, candidate, call.caller.default_max_tokens, parts.limits)
-    most = await _reserve(parts, call, candidate, most)
+    default = call.caller.default_max_tokens or constraints.default_max_tokens
+    most = estimate(call.request, candidate, default, parts.limits)
+    most = await reserve(parts, call, constraints, candidate, most)
     _write_down(parts, call, candidate, most)
     reply = await _call(parts, call, candidate, most)
     metered = _meter(parts, call, candidate, most)
     outcome = call.delivery.outcome(client_gone=call.client.gone)
-    record = usage_record(call, candidate, most, metered, outcome, parts.policy, _status(call))
-    balance = await parts.settlements.settle(record)
+    record, units = usage_record(call, candidate, most, metered, outcome, parts.policy, _status(call))
+    balance = await parts.settlements.settle(record, units)
+    if isinstance(balance, Settled):
+        record = replace(record, charge=balance.charge)
     await answer.send(call, record, metered, balance)
     if reply is not None:
         await reply.finish()
     return record
 
 
-async def _reserve(parts: Parts, call: Call, candidate: Candidate, most: Estimate) -> Estimate:
-    """What is held in the end: less output than was asked for, where that is what the balance allows."""
-    if most.amount * parts.limits.usage_factor_max > AMOUNT_MAX_NANO:
-        raise InvalidInput(call.request.limit_name or "max_tokens", "asks for more than can be held at this price")
-    account, seconds, dispatcher = call.caller.account, parts.limits.hold_s, parts.journal.dispatcher
-    try:
-        try:
-            await parts.lanes.reserve(call.id, account, most.amount, expires_in_s=seconds, dispatcher=dispatcher)
-        except InsufficientCreditsError as short:
-            smaller = clamp(call.request, candidate, most, short.balance_nano, parts.limits)
-            if smaller is None:
-                raise
-            most = smaller
-            await parts.lanes.reserve(call.id, account, most.amount, expires_in_s=seconds, dispatcher=dispatcher)
-    except OutcomeUnknown:
-        parts.settlements.release_later(call.id, account)
-        raise
-    return most
+async def _constraints(parts: Parts, call: Call) -> Constraints:
+    organization = call.caller.organization
+    return parts.constraints.cached(organization) or await parts.constraints.find(organization)
 
 
 def _write_down(parts: Parts, call: Call, candidate: Candidate, most: Estimate) -> None:

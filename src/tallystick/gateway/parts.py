@@ -7,15 +7,20 @@ from tallystick.catalog.book import Book
 from tallystick.gateway.journal import Journal
 from tallystick.gateway.limits import Limits
 from tallystick.gateway.outcome import Policy
+from tallystick.gateway.rates import Rates
 from tallystick.gateway.settle import Settlements
 from tallystick.gateway.upstream import Upstream
 from tallystick.reservations.lanes import Lanes
+from tallystick.subscriptions.live import LiveConstraints
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     # The catalog as it is at this moment.
     book: Callable[[], Book]
+    # What each customer may do: compiled elsewhere, enforced here.
+    constraints: LiveConstraints
+    rates: Rates
     lanes: Lanes
     upstream: Upstream
     journal: Journal

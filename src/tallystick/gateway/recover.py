@@ -16,7 +16,8 @@ from tallystick.catalog.document import CostProfile, Price, reprice
 from tallystick.catalog.read import version
 from tallystick.gateway.journal import Dispatched, Found, Settlement, abandoned
 from tallystick.gateway.outcome import DEFAULT, Basis, Outcome, Policy
-from tallystick.gateway.settle import end
+from tallystick.gateway.settle import Ending, end
+from tallystick.gateway.terms import COVERED, units_used
 from tallystick.ledger.account import lock_all_lanes
 from tallystick.reservations.hold import OpenHold
 from tallystick.reservations.lanes import Lanes
@@ -83,9 +84,9 @@ class Recovery:
         """First what was sent on, by the journal; then what is open all the same, which never left."""
         ended = 0
         for call in found.open.values():
-            record = call.record if isinstance(call, Settlement) else await self._priced(call)
+            ending = Ending(call.record, call.units) if isinstance(call, Settlement) else await self._priced(call)
             try:
-                await end(self._lanes, record)
+                await end(self._lanes, ending.record, ending.units)
             except (Conflict, NotFound):
                 continue  # it had ended; only the line that says so was lost
             ended += 1
@@ -101,15 +102,16 @@ class Recovery:
         log.warning("recovered", dispatcher=str(found.dispatcher), ended=ended, never_sent=len(unsent))
         return ended + len(unsent)
 
-    async def _priced(self, call: Dispatched) -> UsageRecord:
+    async def _priced(self, call: Dispatched) -> Ending:
         """A call as it stood, at the prices it was sent at: the catalog keeps every version."""
         async with self._pool.acquire() as connection:
             cost_profile = (await version(connection, call.cost_id)).document
             price = (await version(connection, call.price_id)).document
         if not isinstance(cost_profile, CostProfile) or not isinstance(price, Price):
             raise TypeError(f"call {call.hold} names catalog versions that are no cost profile and price")
-        cost, charge = reprice(cost_profile, price, call.usage)
-        return UsageRecord(
+        cost, worth = reprice(cost_profile, price, call.usage)
+        charged = self._policy[Outcome.RECOVERED].basis is Basis.USAGE
+        record = UsageRecord(
             id=call.hold,
             account=call.account,
             api_key=call.api_key,
@@ -130,14 +132,15 @@ class Recovery:
             cost_id=call.cost_id,
             price_id=call.price_id,
             cost=cost,
-            charge=charge if self._policy[Outcome.RECOVERED].basis is Basis.USAGE else 0,
+            charge=worth if charged and not call.covered else 0,
             reserved=call.reserved,
             outcome=Outcome.RECOVERED.value,
-            rule=Outcome.RECOVERED.value,
+            rule=f"{Outcome.RECOVERED.value}+{COVERED}" if call.covered else Outcome.RECOVERED.value,
             status=0,
             attempts=1,
             latency_ms=0,
         )
+        return Ending(record, units_used(call.meters, call.usage, worth) if charged and call.meters else None)
 
 
 async def settle_orphans(lanes: Lanes, orphans: Iterable[OpenHold]) -> int:

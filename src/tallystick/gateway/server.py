@@ -24,12 +24,14 @@ from tallystick.gateway.limits import Limits
 from tallystick.gateway.metered_call import metered_call
 from tallystick.gateway.outcome import DEFAULT, Policy
 from tallystick.gateway.parts import Parts
+from tallystick.gateway.rates import Rates
 from tallystick.gateway.recover import Recovery
 from tallystick.gateway.routes import Answer, answer_read, check_path
 from tallystick.gateway.settle import Settlements
 from tallystick.gateway.upstream import Upstream
 from tallystick.gateway.wire import JSON, Refusal, refusal
 from tallystick.reservations.lanes import Lanes
+from tallystick.subscriptions.live import LiveConstraints
 
 log = structlog.get_logger()
 _CHAT: Final = "/v1/chat/completions"
@@ -46,6 +48,8 @@ class GatewayApp:
         pool: asyncpg.Pool,
         lanes: Lanes,
         keyring: KeyRing,
+        constraints: LiveConstraints,
+        rates: Rates,
         book: Callable[[], Book],
         upstream: Upstream,
         journal: Journal,
@@ -55,6 +59,8 @@ class GatewayApp:
         settlements = Settlements(lanes, journal)
         self._parts = Parts(
             book=book,
+            constraints=constraints,
+            rates=rates,
             lanes=lanes,
             upstream=upstream,
             journal=journal,
@@ -112,7 +118,7 @@ class GatewayApp:
         except ClientLeft:
             return
         except TallystickError as error:
-            found = refusal(error, self._ways_out)
+            found = refusal(error, self._ways_out, datetime.now(UTC))
             observe.refused(request_id, found, None)
         except Exception:
             # The last boundary before the web server: one answer in our dialect, the cause in the log.
@@ -142,7 +148,7 @@ class GatewayApp:
         try:
             record = await metered_call(self._parts, call)
         except TallystickError as error:
-            told = refusal(error, self._ways_out)
+            told = refusal(error, self._ways_out, datetime.now(UTC))
         except Exception:
             # See __call__. The fault was ours: a hold that is open by now is given back.
             log.exception("request_failed_here", request_id=call.name)

@@ -6,11 +6,13 @@ from collections import deque
 from uuid import UUID
 
 import structlog
+from msgspec import Struct
 from prometheus_client import Gauge
 
 from tallystick.base.errors import NotFound, Unavailable
 from tallystick.gateway.journal import Journal
 from tallystick.ledger.account import Balance
+from tallystick.reservations.claim import Settled
 from tallystick.reservations.hold import HoldConflict, HoldEnded
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.usage_record import UsageRecord
@@ -22,8 +24,17 @@ _behind = Gauge(
 )  # fmt: skip
 
 
-async def end(lanes: Lanes, record: UsageRecord) -> Balance:
+class Ending(Struct, frozen=True, gc=False):
+    """How a call ends: its record, and what it used of each claim of its hold; None where these are given back."""
+
+    record: UsageRecord
+    units: tuple[int, ...] | None = None
+
+
+async def end(lanes: Lanes, record: UsageRecord, units: tuple[int, ...] | None = None) -> Balance | Settled:
     """Charge the hold of a call, or release it where there is nothing to charge; its record goes along."""
+    if units is not None:
+        return await lanes.settle_claims(record.id, record.account, record.charge, units, record)
     if record.charge:
         return await lanes.settle(record.id, record.account, record.charge, record)
     return await lanes.release(record.id, record.account, record)
@@ -36,7 +47,7 @@ class Settlements:
         self._lanes = lanes
         self._journal = journal
         self._retry_s = retry_s
-        self._records: deque[UsageRecord] = deque()
+        self._endings: deque[Ending] = deque()
         self._unsure: deque[tuple[UUID, int]] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -44,7 +55,7 @@ class Settlements:
     @property
     def behind(self) -> int:
         """How many ends of holds the ledger still lacks. While there are any, no new call may start."""
-        return len(self._records) + len(self._unsure)
+        return len(self._endings) + len(self._unsure)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._replay(), name="tallystick-settle")
@@ -60,12 +71,12 @@ class Settlements:
             log.warning("settlements_left_in_the_journal", calls=self.behind)
         return self.behind == 0
 
-    async def settle(self, record: UsageRecord) -> Balance | None:
+    async def settle(self, record: UsageRecord, units: tuple[int, ...] | None = None) -> Balance | Settled | None:
         """The balance afterwards; None where the database did not answer and the journal took the settlement."""
         try:
-            balance = await end(self._lanes, record)
+            balance = await end(self._lanes, record, units)
         except Unavailable:
-            await self._keep(record)
+            await self._keep(Ending(record, units))
             return None
         except (HoldConflict, HoldEnded, NotFound) as error:
             # Somebody else ended this hold, which only a recovery that took us for dead can have done.
@@ -80,14 +91,14 @@ class Settlements:
         self._unsure.append((hold, account))
         self._note()
 
-    async def _keep(self, record: UsageRecord) -> None:
-        self._records.append(record)
+    async def _keep(self, ending: Ending) -> None:
+        self._endings.append(ending)
         self._note()
         try:
-            await self._journal.settlement(record)
+            await self._journal.settlement(ending.record, ending.units)
         except Unavailable as error:
             # The memory of this process still has it, and the journal what was known when the call left.
-            log.critical("settlement_not_on_disk", request_id=str(record.id), error=error.message)
+            log.critical("settlement_not_on_disk", request_id=str(ending.record.id), error=error.message)
 
     async def _replay(self) -> None:
         while True:
@@ -98,13 +109,13 @@ class Settlements:
                 await asyncio.sleep(self._retry_s)
 
     async def _replay_once(self) -> None:
-        while self._records:
-            record = self._records[0]
+        while self._endings:
+            record, units = self._endings[0].record, self._endings[0].units
             try:
-                await end(self._lanes, record)
+                await end(self._lanes, record, units)
             except (HoldConflict, HoldEnded, NotFound) as error:
                 log.critical("hold_ended_elsewhere", request_id=str(record.id), error=repr(error))
-            self._records.popleft()
+            self._endings.popleft()
             self._journal.ended(record.id)
             self._note()
         while self._unsure:

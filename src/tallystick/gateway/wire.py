@@ -1,12 +1,13 @@
 """What a refusal looks like on the wire, in the dialect of OpenAI's clients (pure)."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 import orjson
 from msgspec import Struct
 
-from tallystick.base.errors import InsufficientCreditsError, TallystickError
+from tallystick.base.errors import InsufficientCreditsError, QuotaExceeded, TallystickError
 from tallystick.base.money import format_amount
 
 Headers = list[tuple[bytes, bytes]]
@@ -60,8 +61,8 @@ class Refusal(Struct, frozen=True, kw_only=True):
         return found
 
 
-def refusal(error: TallystickError, ways_out: Sequence[str] = ()) -> Refusal:
-    """Any expected error of ours as a refusal; `ways_out` is for one who lacks credits."""
+def refusal(error: TallystickError, ways_out: Sequence[str], now: datetime) -> Refusal:
+    """Any expected error of ours as a refusal; `ways_out` is for one who lacks credits, or whose plan is used up."""
     metadata = dict(error.details)
     param = metadata.pop("field", None)
     if isinstance(error, InsufficientCreditsError):
@@ -71,12 +72,16 @@ def refusal(error: TallystickError, ways_out: Sequence[str] = ()) -> Refusal:
             "required": format_amount(error.required_nano),
             "ways_out": list(ways_out),
         }
+    retry_after = getattr(error, "retry_after", None)
+    if isinstance(error, QuotaExceeded):
+        metadata["ways_out"] = list(ways_out)
+        retry_after = error.retry_after(now)
     return Refusal(
         status=error.status,
         code=_CODES.get(error.code, error.code),
         message=error.message,
         param=param if isinstance(param, str) else None,
         metadata=metadata,
-        retry_after=getattr(error, "retry_after", None),
+        retry_after=retry_after,
         close=error.status == 408,
     )

@@ -74,14 +74,20 @@ def _exceeded(claim: AnyClaim, used: int, retry_at: datetime | None) -> QuotaExc
 
 def _used_up(claim: Claim, used: int, retry_at: datetime | None) -> QuotaExceeded:
     limit = claim.cap or 0
-    overage = limit > claim.allowance
     message = (
         f"The limit of {limit} {claim.meter} for this period is reached."
         if used + claim.units <= limit or used >= limit
         else f"This needs up to {claim.units} {claim.meter}; {max(0, limit - used)} of {limit} are left in this period."
     )
+    # Waiting for the next period does not make room for more than a whole one has.
+    retry_at = retry_at if claim.units <= limit else None
     return QuotaExceeded(
-        message, layer="overage" if overage else "included", name=claim.meter, limit=limit, used=used, retry_at=retry_at
+        message,
+        layer="overage" if claim.price else "included",
+        name=claim.meter,
+        limit=limit,
+        used=used,
+        retry_at=retry_at,
     )
 
 

@@ -76,6 +76,8 @@ def _mispriced(row: asyncpg.Record, cost_profile: object, price: object) -> str 
         )
     if row["cost"] != cost:
         return f"{where}: cost {row['cost']}, but the recorded usage costs {cost}"
+    if row["covered"]:
+        charge = 0
     waived = row["charge"] == 0 and row["outcome"] != _ALWAYS_CHARGED
     if row["charge"] != charge and not waived:
         return f"{where}: charge {row['charge']}, but the recorded usage is charged {charge}"
@@ -88,4 +90,8 @@ checks: Final = (
     Check(5, "every hold was charged what it was settled with", _query("transfers_sum_to_actual")),
     Check(5, "provider costs are accrued", _query("costs_accrued")),
     Check(5, "cost and charge follow from usage and price", charges_recompute),
+    Check(5, "what lies beyond allowances is charged as recorded", _query("overage_is_what_its_claims_say")),
+    Check(5, "a period costs what was used beyond its allowances", _query("periods_cost_what_they_used")),
+    Check(8, "meters are the fold of their holds", _query("meters_add_up")),
+    Check(8, "windows are the fold of their uses", _query("features_add_up")),
 )

@@ -90,8 +90,9 @@ begin
         priced as materialized (
             select
                 together.*,
-                price_of(standing + units - allowance, price, per) - price_of(standing - allowance, price, per) as least,
-                price_of(after - allowance, price, per) - price_of(after - units - allowance, price, per) as most
+                -- Beyond the allowance, each rounded up: where its step begins at settle is not known yet.
+                price_of(standing + units - greatest(allowance, standing), price, per) as least,
+                price_of(after - greatest(allowance, after - units), price, per) as most
             from together
         ),
         request as (
