@@ -6,7 +6,7 @@ of its period. So the parts of a report add up to its whole, whatever it is divi
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import asyncpg
 import msgspec
@@ -20,6 +20,8 @@ from tallystick.metering.span import span
 
 GroupBy = Literal["meter", "day", "key", "model"]
 GROUPINGS: Final = get_args(GroupBy)
+
+_GATEWAY_METERS: Final = ("requests", "input_tokens", "output_tokens", "llm_inferences")
 
 # Read in about a second, from either table. A customer of more asks for shorter ranges.
 ROWS_MAX: Final = 1_000_000
@@ -80,12 +82,12 @@ async def usage_report(
         of = {"account": account, "from_at": asked.starts_at, "to_at": asked.ends_at, "group_by": group_by}
         events = [row async for row in queries.event_usage(connection, **of, meter=meter, rows_max=rows_max)]
         records = [row async for row in queries.gateway_usage(connection, **of, rows_max=rows_max)]
-        overage: list[Any] = []
-        if any(row["overage"] for row in records):
-            overage = [row async for row in queries.gateway_overage(connection, **of)]
+        claims: list[asyncpg.Record] = []
+        if any(row["claiming"] for row in records):
+            claims = [row async for row in queries.gateway_claims(connection, **of)]
     if max(sum(row["rows"] for row in events), sum(row["rows"] for row in records)) > rows_max:
         raise RangeTooLarge("from", f"must be nearer to to: there is more usage than the {rows_max} rows of a report")
-    lines = _lines(events, records, overage, meter)
+    lines = _lines(events, records, claims, meter)
     if len(lines) > LINES_MAX:
         raise RangeTooLarge("from", f"must be nearer to to: the report would have more than {LINES_MAX} lines")
     return Report(span=asked, group_by=group_by, lines=lines)  # type: ignore[arg-type]  # checked above
@@ -94,27 +96,24 @@ async def usage_report(
 def _lines(
     events: Sequence[asyncpg.Record],
     records: Sequence[asyncpg.Record],
-    overage: Sequence[asyncpg.Record],
+    claims: Sequence[asyncpg.Record],
     meter: str | None,
 ) -> Sequence[Line]:
     found: defaultdict[tuple[str | None, str], list[int]] = defaultdict(lambda: [0, 0])
 
     def add(group: str | None, name: str, units: int, charge: int) -> None:
-        if (units or charge) and meter in {None, name}:
-            sums = found[group, name]
-            sums[0] += units
-            sums[1] += charge
+        sums = found[group, name]
+        sums[0] += units
+        sums[1] += charge
 
     for row in records:
-        tokens = {name: int(row[name]) for name in ("input_tokens", "output_tokens")}
-        models = int(row["models"])
-        add(row["group"], "requests", row["rows"], 0)
-        for name, units in (*tokens.items(), ("llm_inferences", sum(tokens.values()))):
-            add(row["group"], name, units, 0)
-        add(row["group"], DOLLARS, models, models)
-    for row in overage:
-        add(row["group"], row["meter"], 0, int(row["charge"]))
-    for row in events:
+        for name in (*_GATEWAY_METERS, DOLLARS):
+            add(row["group"], name, int(row[name]), int(row[name]) if name == DOLLARS else 0)
+    for row in (*claims, *events):
         add(row["group"], row["meter"], int(row["units"]), int(row["charge"]))
     ordered = sorted(found.items(), key=lambda item: (item[0][0] or "", item[0][1]))
-    return [Line(group=group, meter=name, units=units, charge=charge) for (group, name), (units, charge) in ordered]
+    return [
+        Line(group=group, meter=name, units=units, charge=charge)
+        for (group, name), (units, charge) in ordered
+        if (units or charge) and meter in {None, name}
+    ]

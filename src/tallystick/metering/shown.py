@@ -1,4 +1,4 @@
-"""A usage report as CSV, for a spreadsheet that must not take a name for a formula. Pure."""
+"""A usage report as JSON, and as CSV for a spreadsheet that must not take a name for a formula. Pure."""
 
 import csv
 import io
@@ -9,6 +9,25 @@ from tallystick.metering.report import Report
 
 # What spreadsheets begin a formula with, also as the wide characters of some keyboards.
 _FORMULA: Final = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """Units are whole numbers; money is text, in credits."""
+    return {
+        "from": report.span.starts_at,
+        "to": report.span.ends_at,
+        "group_by": report.group_by,
+        "usage": [
+            {
+                **({} if report.group_by == "meter" else {report.group_by: line.group}),
+                "meter": line.meter,
+                "units": line.units,
+                "charge": format_amount(line.charge),
+            }
+            for line in report.lines
+        ],
+        "charge": format_amount(report.charge),
+    }
 
 
 def as_csv(report: Report) -> str:

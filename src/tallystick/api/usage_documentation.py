@@ -1,0 +1,125 @@
+"""What the OpenAPI document says about usage: the body that FastAPI does not parse, and examples of answers."""
+
+from typing import Any, Final
+
+_TEXT: Final[dict[str, Any]] = {"type": "string", "minLength": 1, "maxLength": 200}
+_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["id", "meter"],
+    "additionalProperties": False,
+    "description": "With either user_id or organization, and what its meter counts: quantity, value or nothing.",
+    "properties": {
+        "id": {**_TEXT, "description": "Your own id: the same one counts once; with other content it is refused."},
+        "user_id": {**_TEXT, "description": "A user, whose organization used it."},
+        "organization": _TEXT,
+        "meter": {**_TEXT, "description": "A meter of the catalog."},
+        "quantity": {"type": "integer", "minimum": 0, "maximum": 10**15},
+        "value": {**_TEXT, "description": "What a meter of unique values counts; without it, the session."},
+        "at": {"type": "string", "format": "date-time", "description": "When it happened; without it, now."},
+        "key": {**_TEXT, "description": "The id of an API key of the organization."},
+        "model": _TEXT,
+        "session": _TEXT,
+        "properties": {
+            "type": "object",
+            "maxProperties": 50,
+            "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+        },
+    },
+}
+_SERVICE: Final[list[dict[str, Any]]] = [
+    {
+        "name": "X-Tallystick-Services-Token",
+        "in": "header",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": "One of the server's services tokens.",
+    }
+]
+
+
+def _answers(*examples: tuple[int, str, object]) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"description": description, "content": {"application/json": {"example": example}}}
+        for status, description, example in examples
+    }
+
+
+def _error(code: str, message: str, **details: object) -> dict[str, object]:
+    return {"error": {"code": code, "message": message, **details}}
+
+
+EVENTS_BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["events"],
+                    "additionalProperties": False,
+                    "properties": {"events": {"type": "array", "minItems": 1, "maxItems": 1000, "items": _EVENT}},
+                },
+                "example": {
+                    "events": [
+                        {"id": "run-7", "user_id": "user_abc123", "meter": "document_page", "quantity": 12},
+                        {"id": "run-8", "user_id": "user_abc123", "meter": "agent_sessions", "session": "s-41"},
+                    ]
+                },
+            }
+        },
+    },
+    "parameters": _SERVICE,
+}
+EVENTS: Final = _answers(
+    (
+        200,
+        "One result per event.",
+        {
+            "results": [
+                {
+                    "id": "run-7",
+                    "outcome": "recorded",
+                    "at": "2026-02-27T11:30:00Z",
+                    "period": {"from": "2026-02-01T00:00:00Z", "to": "2026-03-01T00:00:00Z"},
+                    "late": False,
+                    "units": 12,
+                    "over_cap": False,
+                    "charge": "0.00",
+                },
+                {
+                    "id": "run-8",
+                    "outcome": "refused",
+                    "status": 409,
+                    **_error("usage_event_conflict", "This id was used before, for an event with other content."),
+                },
+            ],
+            "succeeded": 1,
+            "failed": 1,
+        },
+    ),
+    (401, "No accepted services token.", _error("unauthorized", "A valid services token is needed.")),
+    (422, "The body is not one of these.", _error("invalid_request", "events must be a list", field="events")),
+)
+USAGE: Final = _answers(
+    (
+        200,
+        "What was used.",
+        {
+            "organization": "org_abc123",
+            "from": "2026-02-01T00:00:00Z",
+            "to": "2026-03-01T00:00:00Z",
+            "group_by": "model",
+            "usage": [
+                {"model": None, "meter": "document_page", "units": 12, "charge": "0.12"},
+                {"model": "fast", "meter": "requests", "units": 42, "charge": "0.00"},
+            ],
+            "charge": "0.12",
+        },
+    ),
+    (401, "Not signed in.", _error("unauthorized", "Sign in first.")),
+    (
+        422,
+        "A field is wrong; it is named.",
+        _error("invalid_request", "group_by must be one of meter, day, key, model", field="group_by"),
+    ),
+)
