@@ -1,4 +1,4 @@
-"""Change a subscription's plan: to a dearer one at once, and what that comes to; to a cheaper one at the period's end."""
+"""Change a subscription's plan: to a dearer one at once, with its proration; to a cheaper one at the period's end."""
 
 from datetime import datetime
 from typing import Literal

@@ -1,0 +1,78 @@
+"""Advancing: what is due happens once, in its order, by the database's clock, whoever looks."""
+
+import asyncio
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from tallystick.accounts import organization
+from tallystick.subscriptions import subscription
+from tallystick.subscriptions.advance import advance
+from tallystick.subscriptions.change_plan import change_plan
+from tallystick.subscriptions.pause import pause
+from tallystick.subscriptions.subscribe import subscribe
+from tests.subscriptions.shop import at
+
+
+async def test_a_trial_ends_and_its_first_period_begins(connection, pool, acme, told, document):
+    await subscribe(connection, acme.id, "starter", now=at("2024-01-17"))
+    assert (await document()).status == "trialing"
+    assert await advance(pool, at("2024-01-30 23:59")) == 0
+    assert await advance(pool, at("2024-01-31")) == 1
+    assert await told() == (2, 2, 2)
+    found = await document()
+    assert (found.status, found.access, found.period.anchor) == ("active", True, at("2024-01-31"))
+    (event, _first) = await subscription.history(connection, acme.id)
+    assert (event.what, event.done_by, event.effective_at) == ("trial_ended", "clock", at("2024-01-31"))
+
+
+async def test_twice_is_once(connection, pool, acme, told):
+    await subscribe(connection, acme.id, "starter", now=at("2024-01-17"))
+    assert [await advance(pool), await advance(pool)] == [1, 0]
+    assert await told() == (2, 2, 2)
+
+
+async def test_on_several_hosts_at_once_is_once(connection, pool, shop):
+    for number in range(12):
+        made = await organization.create(connection, name=f"Org {number}")
+        await subscribe(connection, made.id, "starter", now=at("2024-01-17"))
+    assert sum(await asyncio.gather(*(advance(pool) for _ in range(4)))) == 12
+    assert await connection.fetchval("select count(*) from subscription_event where what = 'trial_ended'") == 12
+    assert await connection.fetchval("select count(*) from change where kind = 'constraints'") == 24
+
+
+async def test_what_became_due_while_nobody_looked_happens_in_its_order(connection, pool, acme, told, document):
+    await subscribe(connection, acme.id, "pro", trial_days=14, now=at("2024-01-01"))
+    await change_plan(connection, acme.id, "starter", when="period_end", now=at("2024-01-02"))
+    # The end of the trial is the end of what runs: both are due at once.
+    assert await advance(pool) == 1
+    events = await subscription.history(connection, acme.id)
+    assert {event.what for event in events[:2]} == {"trial_ended", "plan_changed"}
+    assert all(event.effective_at == at("2024-01-15") for event in events[:2])
+    found = await document()
+    assert (found.plan, found.status) == ("starter", "active")
+    # One document for both of them.
+    assert await told() == (3, 3, 4)
+
+
+async def test_the_clock_of_the_caller_cannot_run_ahead(connection, pool, acme):
+    made = await subscribe(connection, acme.id, "starter")
+    assert await advance(pool, made.trial_ends_at + timedelta(days=1)) == 0
+    assert (await subscription.live(connection, acme.id)).status == "trialing"
+
+
+async def test_a_paused_trial_does_not_end(connection, pool, acme):
+    await subscribe(connection, acme.id, "starter", now=at("2024-01-01"))
+    await pause(connection, acme.id, now=at("2024-01-02"))
+    assert await advance(pool) == 0
+
+
+async def test_one_that_cannot_be_advanced_does_not_stop_the_others(connection, pool, acme, other):
+    for one in (acme, other):
+        await subscribe(connection, one.id, "starter", now=at("2024-01-17"))
+    await connection.execute(f"alter table constraints add check (organization <> '{acme.id}' or version < 2)")
+    with pytest.raises(asyncpg.CheckViolationError):
+        await advance(pool)
+    assert (await subscription.live(connection, other.id)).status == "active"
+    assert (await subscription.live(connection, acme.id)).status == "trialing"
