@@ -3,11 +3,13 @@ import random
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import asyncpg
 import pytest
 
-from tallystick.base.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
+from tallystick.base.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, Unavailable
 from tallystick.quotas.admit import admit, give_back
 from tallystick.quotas.limit import NoAccess, UnknownFeature
+from tallystick.quotas.reading import reading
 from tallystick.quotas.usage import check, usage
 from tallystick.quotas.use import WINDOW
 from tallystick.reservations.lanes import Lanes
@@ -94,12 +96,13 @@ async def test_clients_of_several_processes_share_one_limit(dsn, new_customer, u
     assert await used(customer) == 20
 
 
-async def test_many_windows_with_a_moved_clock_none_over_none_lost(pool, new_customer, use, used, age):
+@pytest.mark.parametrize("windows", [60, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
+async def test_many_windows_with_a_moved_clock_none_over_none_lost(windows, new_customer, use, used, age):
     """Days pass between bursts of 64; a model that keeps every use says what must have been admitted."""
     dice = random.Random(20)
     customer = await new_customer(**{FEATURE: 25})
     ages: list[tuple[int, int]] = []
-    for _ in range(60):
+    for _ in range(windows):
         days = dice.choice([0, 1, 3, 9, 17, 29])
         await age(customer, days)
         ages = [(old + days, units) for old, units in ages if old + days < 30]
@@ -332,6 +335,21 @@ async def test_refused_uses_leave_no_trace(pool, ada, use):
     before = await _everything(pool)
     await outcomes(use(ada) for _ in range(CLIENTS))
     assert await _everything(pool) == before
+
+
+async def test_a_use_that_was_counted_is_told_although_its_reset_cannot_be_read(pool, ada, lanes, used):
+    away = await asyncpg.create_pool(min_size=0, dsn="postgresql://nobody@127.0.0.1:9/nothing")
+    async with away:
+        told = await admit(away, lanes, ada, FEATURE, now=datetime.now(UTC))
+    assert (told.used, told.resets_at) == (1, None)
+    assert await used(ada) == 1
+
+
+async def test_a_database_that_does_not_answer_is_no_defect():
+    async with asyncpg.create_pool(min_size=0, dsn="postgresql://nobody@127.0.0.1:9/nothing") as away:
+        with pytest.raises(Unavailable):
+            async with reading(away):
+                pass
 
 
 async def _everything(pool):

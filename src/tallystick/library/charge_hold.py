@@ -19,6 +19,7 @@ from tallystick.constraints.constraints import Constraints
 from tallystick.constraints.period import period_at
 from tallystick.library.tally_engine import HeldCharge, SettledCharge
 from tallystick.quotas.limit import check_access, check_units, limit_of
+from tallystick.quotas.reading import reading
 from tallystick.reservations.claim import Admitted, AnyClaim, Claim, FeatureClaim
 from tallystick.reservations.hold import HoldEnded, HoldNotFound, WrongPeriod
 from tallystick.reservations.lanes import LIFE_MAX_S, Lanes
@@ -155,7 +156,7 @@ def _record(hold: UUID, account: int, found: asyncpg.Record) -> UsageRecord:
 
 
 async def _find(pool: asyncpg.Pool, hold: UUID, account: int) -> Any:
-    async with pool.acquire() as connection:
+    async with reading(pool) as connection:
         found = await queries.find_charge(connection, hold=hold, account=account)
     if found is None:
         raise HoldNotFound("There is no such charge.")

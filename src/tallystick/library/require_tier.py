@@ -3,6 +3,7 @@
 What is admitted is counted at once, and given back when the request comes to nothing; tier_gate.py sees how it ends.
 """
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import Depends, Request
 
-from tallystick.base.errors import Misconfigured
+from tallystick.base.errors import Misconfigured, TallystickError
 from tallystick.base.ids import id_for_request
 from tallystick.library.inputs import text
 from tallystick.quotas.limit import UnknownFeature
@@ -33,8 +34,15 @@ class Counter(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class GatedUse:
     user: str
-    use: Use
+    counting: "asyncio.Task[Use]"
+    """A task of its own: a request that is cancelled while it is counted must still find what to give back."""
     give_back: GiveBack
+    has_request_id: bool
+
+    @property
+    def is_foreign(self) -> bool:
+        """Another request has counted it, so that it is not this one's to give back."""
+        return self.has_request_id and self.counting.result().repeated
 
 
 @dataclass
@@ -44,6 +52,8 @@ class GatedRequest:
     tally: Counter
     user: Callable[[Request], str | Awaitable[str]]
     uses: list[GatedUse] = field(default_factory=list)
+    refused: bool = False
+    """By one of its gates: what the others counted was not used."""
 
 
 async def current_user(request: Request) -> str:
@@ -83,17 +93,23 @@ def require_tier(
         here = gated(request)
         # Of this feature alone: a request that passes two gates is a use of both.
         scoped = None if asked_as is None else str(id_for_request(feature, text(asked_as, "request_id")))
+        counting = asyncio.create_task(_use(here.tally, who, feature, count, scoped))
+        here.uses.append(GatedUse(user=who, counting=counting, give_back=give_back, has_request_id=scoped is not None))
         try:
-            use = await here.tally.use(who, feature, units=count, request_id=scoped)
+            await asyncio.shield(counting)
         except UnknownFeature as error:
             # Nothing that who asks could mend.
             raise Misconfigured(f"The catalog has no feature {feature!r}.") from error
-        # One that another request has counted is not this one's to give back.
-        foreign = use.repeated and asked_as is not None
-        here.uses.append(GatedUse(user=who, use=use, give_back="never" if foreign else give_back))
+        except TallystickError:
+            here.refused = True
+            raise
         return True
 
     return gate
+
+
+async def _use(tally: Counter, user: str, feature: str, units: int, request_id: str | None) -> Use:
+    return await tally.use(user, feature, units=units, request_id=request_id)
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -20,6 +20,7 @@ from tallystick.library.charge_hold import hold_charge, release_charge, settle_c
 from tallystick.library.inputs import text
 from tallystick.library.tally_engine import HeldCharge, SettledCharge
 from tallystick.quotas import admit, usage
+from tallystick.quotas.reading import reading
 from tallystick.quotas.use import QuotaCheck, TierUsage, Use
 from tallystick.reservations.lanes import Lanes
 from tallystick.subscriptions.live import LiveConstraints
@@ -60,12 +61,12 @@ class LocalTally:
 
     async def usage(self, user: str) -> TierUsage:
         constraints = await self._of(user)
-        async with self._pool.acquire() as connection:
+        async with reading(self._pool) as connection:
             return await usage.usage(connection, constraints)
 
     async def check(self, user: str, feature: str, units: int) -> QuotaCheck:
         constraints = await self._of(user)
-        async with self._pool.acquire() as connection:
+        async with reading(self._pool) as connection:
             return await usage.check(connection, constraints, feature, units=units)
 
     async def use(self, user: str, feature: str, units: int, request_id: str | None) -> Use:
@@ -119,7 +120,7 @@ class LocalTally:
         """Raises NotFound."""
         found = self._payers.get(text(user, "user_id"))
         if found is None:
-            async with self._pool.acquire() as connection:
+            async with reading(self._pool) as connection:
                 found = await resolve_payer(connection, user)
             if len(self._payers) >= _PAYERS_MAX:
                 self._payers.popitem(last=False)

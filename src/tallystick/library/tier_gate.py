@@ -84,8 +84,8 @@ class TierGate:
             if message["type"] == "http.response.start" and not begun:
                 begun = True
                 if request.uses:
-                    given_back = await _give_back(request, message["status"])
-                    _show(request.uses, given_back, MutableHeaders(scope=message))
+                    standing = await _give_back(request, message["status"])
+                    _show(request.uses, standing, MutableHeaders(scope=message))
             await send(message)
 
         try:
@@ -108,30 +108,38 @@ async def _end(request: GatedRequest) -> None:
 
 
 async def _give_back(request: GatedRequest, status: int) -> list[GatedUse]:
-    given_back = []
+    """What of the request's uses the answer leaves without a use; returns those that still count."""
+    standing = []
     for gated in request.uses:
-        if status < _LEAST_STATUS[gated.give_back]:
+        await asyncio.wait([gated.counting])
+        if gated.counting.exception() is not None:
+            # Refused: nothing was counted.
             continue
+        if gated.is_foreign or not (request.refused or status >= _LEAST_STATUS[gated.give_back]):
+            standing.append(gated)
+            continue
+        use = gated.counting.result()
         try:
-            await request.tally.give_back(gated.user, gated.use)
+            await request.tally.give_back(gated.user, use)
         except TallystickError as error:
             # The request has its answer already; what stays counted leaves the window in 30 days.
-            log.warning("use_not_given_back", use=gated.use.id, feature=gated.use.feature, error=repr(error))
-        else:
-            given_back.append(gated)
-    return given_back
+            log.warning("use_not_given_back", use=use.id, feature=use.feature, error=repr(error))
+            standing.append(gated)
+    return standing
 
 
-def _show(uses: list[GatedUse], given_back: list[GatedUse], headers: MutableHeaders) -> None:
+def _show(uses: list[GatedUse], standing: list[GatedUse], headers: MutableHeaders) -> None:
     """How the quota stands; of several, the one of which least is left. A refusal has told already."""
     if "x-quota-used" in headers:
         return
-    standing = []
+    shown = []
     for gated in uses:
-        use = gated.use
-        used = use.used - (use.units if gated in given_back else 0)
-        standing.append((FeatureUsage(used=used, limit=use.limit, remaining=remaining_of(use.limit, used)), use))
-    usage, use = min(standing, key=lambda one: (one[0].remaining is None, one[0].remaining))
+        if gated.counting.exception() is not None:
+            return
+        use = gated.counting.result()
+        used = use.used if gated in standing else use.used - use.units
+        shown.append((FeatureUsage(used=used, limit=use.limit, remaining=remaining_of(use.limit, used)), use))
+    usage, use = min(shown, key=lambda one: (one[0].remaining is None, one[0].remaining))
     for name, value in quota_headers(usage, use.resets_at).items():
         headers[name] = value
 

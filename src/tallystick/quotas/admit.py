@@ -5,16 +5,20 @@ from typing import Final
 from uuid import UUID
 
 import asyncpg
+import structlog
 
-from tallystick.base.errors import Conflict, QuotaExceeded
+from tallystick.base.errors import Conflict, QuotaExceeded, Unavailable
 from tallystick.base.ids import id_for_request, new_id
 from tallystick.constraints.constraints import Constraints
 from tallystick.quotas.limit import check_access, check_units, limit_of
+from tallystick.quotas.reading import reading
 from tallystick.quotas.usage import first_leaves_at
 from tallystick.quotas.use import Use, remaining_of
 from tallystick.reservations.claim import Admitted, FeatureClaim
 from tallystick.reservations.hold import HoldEnded
 from tallystick.reservations.lanes import Lanes
+
+log = structlog.get_logger()
 
 ATTEMPTS_MAX: Final = 20
 """How often what was given back can be taken again under one request id."""
@@ -44,10 +48,7 @@ async def admit(
     except QuotaExceeded as refusal:
         refusal.details["feature"] = feature
         raise
-    resets_at = None
-    if limit is not None:
-        async with pool.acquire() as connection:
-            resets_at = await first_leaves_at(connection, constraints.account, feature)
+    resets_at = None if limit is None else await _first_leaves_at(pool, constraints.account, feature)
     return Use(
         id=str(use),
         feature=feature,
@@ -79,6 +80,16 @@ async def _counted(
             if request_id is None:
                 raise
     raise Conflict("This request id was given back too often; use a new one.")
+
+
+async def _first_leaves_at(pool: asyncpg.Pool, account: int, feature: str) -> datetime | None:
+    try:
+        async with reading(pool) as connection:
+            return await first_leaves_at(connection, account, feature)
+    except Unavailable as error:
+        # The use is counted: an error now would lose it for the sake of a piece of information.
+        log.warning("reset_of_quota_not_read", feature=feature, error=repr(error))
+        return None
 
 
 def _id(organization: str, request_id: str, attempt: int) -> UUID:

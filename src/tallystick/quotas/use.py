@@ -24,7 +24,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None
     remaining: int | None
     resets_at: datetime | None
-    """When the oldest use leaves the window; None where nothing limits it."""
+    """When the oldest use leaves the window; None where nothing limits it, or where it could not be read."""
     repeated: bool = False
     """The same request id had been counted before, and was not counted again."""
 
