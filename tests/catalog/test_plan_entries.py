@@ -276,6 +276,10 @@ def test_a_tier_of_ones_own_is_known_by_a_plan_and_a_feature() -> None:
     feature = FEATURE.replace("pro =", "team =")
     assert only(feature + plan(FLAT + 'tier = "team"\n'))
     assert problems(feature) == ("feature ads: limits: there is no tier team, for no plan has it",)
+    # A plan that is wrong itself may be the one that has it.
+    assert problems(feature + plan('strategy = "included"\ntier = "team"\n')) == (
+        "plan p: an included plan needs a [[plan.meters]]",
+    )
 
 
 def test_a_provider_with_open_models_may_sell_any_name() -> None:

@@ -124,7 +124,8 @@ def test_a_refusal_says_what_is_left_and_when_to_come_back() -> None:
     counters = Counters(meters={"requests": 3})
     verdict = decide(RULES, counters, RICH, Request(units={"requests": 2}), NOW)
     assert (verdict.limit, verdict.used, verdict.remaining, verdict.retry_at) == (4, 3, 1, PERIOD.ends_at)
-    # What is more than the whole cap fits in no period.
+    # The whole cap fits in the next period, and more fits in none.
+    assert decide(RULES, counters, RICH, Request(units={"requests": 4}), NOW).retry_at == PERIOD.ends_at
     assert decide(RULES, counters, RICH, Request(units={"requests": 5}), NOW).retry_at is None
 
 

@@ -41,7 +41,7 @@ def apply(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Publish a catalog file: providers, costs, prices, routes, packs. Applying it twice changes nothing."""
+    """Publish a catalog file: providers, costs, prices, routes, packs, plans. Applying it twice changes nothing."""
     text = file.read_text()
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> Difference:
