@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 from starlette.responses import HTMLResponse
 
-from tallystick.api import auth, keys, return_pages
+from tallystick.api import auth, charges, keys, return_pages, tier, usage
 from tallystick.api import credits as credits_routes
 from tallystick.api.dependencies import ApiDependencies
 from tallystick.api.envelope import Envelope
@@ -26,8 +26,12 @@ def create_api(dependencies: ApiDependencies) -> FastAPI:
     app.include_router(auth.router)
     app.include_router(keys.router)
     app.include_router(credits_routes.router)
+    app.include_router(usage.router)
+    app.include_router(tier.router)
+    app.include_router(charges.router)
     app.include_router(return_pages.router)
     answer_errors(app)
+    tier.answer_used_up(app)
     app.add_middleware(
         Envelope,
         body_max_bytes=dependencies.body_max_bytes,

@@ -14,10 +14,12 @@ from tallystick.api.service_token import ServiceTokens
 from tallystick.base.changes import Changes
 from tallystick.catalog.book import Book
 from tallystick.library.credit_service import CreditService
+from tallystick.library.tally_local import LocalTally
 from tallystick.payments.inbox import Inbox
 from tallystick.payments.purchase_terms import PurchaseTerms
 from tallystick.payments.stripe_client import StripeClient
 from tallystick.reservations.lanes import Lanes
+from tallystick.subscriptions.live import LiveConstraints
 
 
 def _utc_now() -> datetime:
@@ -49,6 +51,16 @@ class ApiDependencies:
     def credits(self) -> CreditService:
         """The one implementation of the credits API; the routes only translate."""
         return CreditService(self.pool, self.lanes, stripe=self.stripe, book=self.book, terms=self.terms, now=self.now)
+
+    @cached_property
+    def constraints(self) -> LiveConstraints:
+        """What was agreed with each organization."""
+        return LiveConstraints(self.pool, self.changes)
+
+    @cached_property
+    def tally(self) -> LocalTally:
+        """Quotas and charges for metered work: the library's own, in this process."""
+        return LocalTally(self.pool, self.lanes, self.constraints, self.book)
 
     @cached_property
     def terms(self) -> PurchaseTerms:
