@@ -5,6 +5,7 @@ Everything is wired together here: the gateway for /v1/*, the JSON API, and what
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import signal
@@ -33,6 +34,7 @@ from tallystick.base.errors import TallystickError
 from tallystick.catalog.live import LiveBook
 from tallystick.gateway.journal import Journal
 from tallystick.gateway.limits import Limits
+from tallystick.gateway.protocol import GatewayProtocol
 from tallystick.gateway.rates import Rates
 from tallystick.gateway.server import GatewayApp
 from tallystick.gateway.upstream import Upstream, UpstreamLimits
@@ -164,7 +166,7 @@ async def run(startup: Startup) -> None:
         server = _Server(
             uvicorn.Config(
                 served,
-                http="httptools",
+                http=cast("type[asyncio.Protocol]", functools.partial(GatewayProtocol, gateway=gateway)),
                 lifespan="off",
                 ws="none",
                 log_config=None,

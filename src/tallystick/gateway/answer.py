@@ -35,14 +35,14 @@ async def send(call: Call, record: UsageRecord, metered: Metered, balance: Balan
         await client.finish(_closing(call, record, metered))
     elif (refusal := delivery.refusal) is not None:
         headers = [*refusal.headers(), *_headers(call, record, balance)]
-        await client.answer(refusal.status, headers, refusal.body(call.name))
+        client.answer(refusal.status, headers, refusal.body(call.name))
     elif call.request.stream:
-        await client.begin(head(call, record.provider, record.model))
+        client.begin(head(call, record.provider, record.model))
         await client.finish(_closing(call, record, metered))
     else:
         body = dict(delivery.answer or {})
         body["usage"] = _usage(call, record, metered)
-        await client.answer(200, [JSON, *_headers(call, record, balance)], orjson.dumps(body))
+        client.answer(200, [JSON, *_headers(call, record, balance)], orjson.dumps(body))
 
 
 def _headers(call: Call, record: UsageRecord, balance: Balance | Settled | None) -> Headers:

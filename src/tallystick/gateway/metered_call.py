@@ -133,7 +133,7 @@ async def _relay(parts: Parts, call: Call, candidate: Candidate, most: Estimate,
         passed = reader.feed(block) if block else reader.end()
         if passed and not client.gone:
             if not client.status:
-                await client.begin(answer.head(call, candidate.provider, candidate.model))
+                client.begin(answer.head(call, candidate.provider, candidate.model))
             await client.write(passed)
         if not block:
             break

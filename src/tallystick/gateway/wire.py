@@ -13,6 +13,7 @@ from tallystick.base.money import format_amount
 Headers = list[tuple[bytes, bytes]]
 
 JSON: Final = (b"content-type", b"application/json")
+CLOSE: Final = (b"connection", b"close")
 _TYPES: Final = {
     401: "authentication_error",
     402: "insufficient_credits",
@@ -57,7 +58,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
         if self.retry_after is not None:
             found.append((b"retry-after", b"%d" % self.retry_after))
         if self.close:
-            found.append((b"connection", b"close"))
+            found.append(CLOSE)
         return found
 
 
