@@ -114,8 +114,8 @@ class Client:
             self.keep_alive = False
         elif not self.keep_alive:
             headers.append(CLOSE)
-        lines = [b"%b: %b" % header for header in (*self._connection.server_state.default_headers, *headers)]
-        text = b"\r\n".join(lines)
+        lines = [*self._connection.server_state.default_headers, *headers]
+        text = b"\r\n".join(map(b": ".join, lines))
         # Some values come from a catalog, and none may become a line of its own.
         if len(text) - len(text.translate(None, _CONTROLS)) != 2 * (len(lines) - 1):
             raise ValueError("a header holds a control character")

@@ -3,7 +3,7 @@
 docs/decisions/0013-straight-from-the-connection.md has the reasons.
 """
 
-from typing import Any, cast
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import httptools
@@ -12,6 +12,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from tallystick.gateway.client import Client
 from tallystick.gateway.server import CHAT, GatewayApp
+
+_CHAT: Final = CHAT.encode()
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -28,9 +30,12 @@ class GatewayProtocol(HttpToolsProtocol):
         self._answered: Client | RequestResponseCycle | None = None
         self._idle_since: float | None = None
 
+    def on_message_begin(self) -> None:
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+
     def on_headers_complete(self) -> None:
         if self.parser.get_method() != b"POST" or not self._for_a_call():
-            super().on_headers_complete()
+            self._go_uvicorns_way()
             return
         version_1_0 = self.parser.get_http_version() == "1.0"
         client = Client(
@@ -101,8 +106,16 @@ class GatewayProtocol(HttpToolsProtocol):
         else:
             super()._start_asgi_task(cycle, app)
 
+    def _go_uvicorns_way(self) -> None:
+        """With the description of the request that ASGI wants, and that nobody else needs."""
+        read = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = read
+        self.scope["headers"] = self.headers
+        super().on_headers_complete()
+
     def _for_a_call(self) -> bool:
-        if self.url == CHAT.encode():
+        if self.url == _CHAT:
             return True
         path = httptools.parse_url(self.url).path
         return path is not None and unquote(path.decode("ascii")) == CHAT
