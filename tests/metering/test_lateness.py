@@ -34,6 +34,15 @@ def test_a_period_takes_events_until_its_grace_has_passed():
     assert (closed.at, closed.period.starts_at, closed.late) == (closes, FEBRUARY, True)
 
 
+def test_before_the_anchor_there_is_no_period_to_count_in():
+    now = RULE.anchor + timedelta(hours=2)
+    found = counted(RULE, RULE.anchor - MICROSECOND, now, GRACE)
+    assert (found.at, found.period.starts_at, found.late) == (now, RULE.anchor, True)
+    assert not counted(RULE, RULE.anchor, now, GRACE).late
+    early = RULE.anchor - timedelta(hours=1)
+    assert counted(RULE, early - MICROSECOND, early, GRACE).late is False, "nor is now late"
+
+
 def test_what_is_years_late_counts_now():
     now = FEBRUARY + timedelta(days=1)
     found = counted(RULE, datetime(2020, 5, 5, tzinfo=UTC), now, GRACE)

@@ -9,9 +9,11 @@ from tallystick.accounts import api_key, organization, user
 from tallystick.app.verification import verify_books
 from tallystick.base.errors import InvalidInput
 from tallystick.base.ids import new_id
+from tallystick.constraints.period import period_at
 from tallystick.ledger import read
 from tallystick.metering.lateness import Lateness
 from tallystick.metering.record import Recorded
+from tallystick.metering.verify import checks
 from tallystick.payments.grant import grant
 
 
@@ -29,7 +31,11 @@ def increases(answers):
 
 
 async def problems(pool):
-    return [problem for outcome in (await verify_books(pool)).outcomes for problem in outcome.problems]
+    found = [problem for outcome in (await verify_books(pool)).outcomes for problem in outcome.problems]
+    async with pool.acquire() as connection:
+        for check in checks:
+            found += await check.run(connection)
+    return found
 
 
 async def test_each_meter_counts_in_its_own_way(ada, record):
@@ -226,21 +232,21 @@ async def test_what_the_account_does_not_have_is_receivable(ada, record, pool, c
 
 
 async def test_a_late_event_counts_where_its_period_is_still_open_and_else_now(ada, record, constrain, pool):
+    document = constrain(ada, pages=(0, None, 1, 1))
     now = datetime.now(UTC)
-    constrain(ada, now - timedelta(days=1), pages=(0, None, 1, 1))
-    at = (now - timedelta(days=2)).isoformat()
-    open_, closed = (
-        await record(event(ada, "a", at=at)),
-        await record(event(ada, "b", at=at), lateness=Lateness(grace=timedelta(hours=1))),
-    )
-    assert (open_[0].late, open_[0].at.isoformat()) == (False, at)
-    assert open_[0].ends_at == closed[0].starts_at == now - timedelta(days=1)
-    assert closed[0].late
-    assert closed[0].at >= now
-    assert await pool.fetchval("select told_at from usage_event where id = 'b'") == now - timedelta(days=2)
+    turned_at = period_at(document.period, now).starts_at
+    told = (turned_at - timedelta(days=2)).isoformat()
+    open_ = Lateness(grace=now - turned_at + timedelta(hours=1))
+    closed = Lateness(grace=now - turned_at - timedelta(seconds=1))
+    (first,) = await record(event(ada, "a", at=told), lateness=open_)
+    (second,) = await record(event(ada, "b", at=told), lateness=closed)
+    assert (first.late, first.at.isoformat(), first.ends_at) == (False, told, turned_at)
+    assert (second.late, second.starts_at) == (True, turned_at)
+    assert second.at >= now
+    assert await pool.fetchval("select told_at from usage_event where id = 'b'") == turned_at - timedelta(days=2)
     counters = await pool.fetch("select starts_at, used from meter_counter order by starts_at")
-    assert [row["used"] for row in counters] == [1, 1]
-    again = await record(event(ada, "b", at=at))
+    assert [(row["starts_at"], row["used"]) for row in counters] == [(first.starts_at, 1), (turned_at, 1)]
+    again = await record(event(ada, "b", at=told), lateness=open_)
     assert (again[0].outcome, again[0].late) == ("repeated", True), "what became of it stays"
 
 
@@ -251,12 +257,13 @@ async def test_an_event_of_the_future_is_refused(ada, record):
 
 async def test_each_period_counts_for_itself(ada, record, constrain):
     now = datetime.now(UTC)
-    constrain(ada, now - timedelta(days=1))
-    before = {"at": (now - timedelta(days=2)).isoformat()}
+    turned_at = period_at(constrain(ada).period, now).starts_at
+    before = {"at": (turned_at - timedelta(microseconds=1)).isoformat()}
     answers = await record(
         event(ada, "a", "sessions", value="x"), event(ada, "b", "sessions", value="x", **before),
         event(ada, "c", "seats", quantity=5), event(ada, "d", "seats", quantity=3, **before),
         event(ada, "e", "sessions", value="x"), event(ada, "f", "seats", quantity=4, **before),
+        lateness=Lateness(grace=timedelta(days=40)),
     )  # fmt: skip
     assert increases(answers) == [1, 1, 5, 3, 0, 1]
 

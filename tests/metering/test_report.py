@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tallystick.accounts import api_key
-from tallystick.base.errors import InvalidInput
+from tallystick.base.errors import InvalidInput, QuotaExceeded
 from tallystick.base.ids import new_id
 from tallystick.base.money import parse_amount
 from tallystick.constraints.constraints import PeriodRule
 from tallystick.constraints.period import Period, period_at
-from tallystick.metering.report import Line, RangeTooLarge, Report, usage_report
+from tallystick.metering.report import Line, RangeTooLarge, Report, queries, usage_report
 from tallystick.metering.shown import as_csv, as_json
 from tallystick.payments.grant import grant
 from tallystick.reservations.claim import Claim
@@ -166,6 +166,9 @@ async def test_the_gateways_requests_and_events_share_one_counter(ada, pool, rec
     await request_(ada, claims=[(claim("pages", 8, 10, 7, 3, 30), 8)])
     (beyond,) = await record(event(ada, "b", quantity=11))
     assert beyond.over_cap
+    with pytest.raises(QuotaExceeded) as refused:
+        await request_(ada, claims=[(claim("pages", 1, 10, 7, 3, 30), 1)])
+    assert (refused.value.limit, refused.value.used) == (30, 31)
     total = units(await report(ada))[None, "pages"]
     assert total == (31, -(-21 * 7 // 3))
 
@@ -197,21 +200,23 @@ async def test_what_cannot_be_asked_is_refused(ada, report, asked):
         await report(ada, **asked)
 
 
-async def test_a_report_reads_its_index_and_no_table(ada, eve, record, report, pool):
+async def test_a_report_reads_its_indexes_and_no_table(ada, eve, record, request_, pool):
     for who in (ada, eve):
         for step in range(4):
             await record(*(event(who, f"{step}-{n}", quantity=1) for n in range(1000)))
+        for _ in range(200):
+            await request_(who)
     await pool.execute("vacuum analyze usage_event")
-    plan = "\n".join(
-        row[0]
-        for row in await pool.fetch(
-            "explain (analyze, costs off) select meter, sum(increase) from usage_event"
-            " where account = $1 and at >= $2 and at < $3 group by meter",
-            ada.account, datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1),
-        )
-    )  # fmt: skip
-    assert "Index Only Scan" in plan
-    assert "Seq Scan" not in plan
+    await pool.execute("vacuum analyze usage_record")
+    now = datetime.now(UTC)
+    asked = ("day", ada.account, now - timedelta(days=1), now + timedelta(days=1))
+    events = await pool.fetch(f"explain (analyze) {queries.event_usage.sql}", *asked, None, 1000)
+    gateway = await pool.fetch(f"explain (analyze) {queries.gateway_usage.sql}", *asked, 1000)
+    for plan, wanted in ((events, "Index Only Scan"), (gateway, "usage_record_")):
+        text = "\n".join(row[0] for row in plan)
+        assert wanted in text
+        assert "Seq Scan on usage_event_2" not in text
+        assert "Seq Scan on usage_record_2" not in text
 
 
 PRINTABLE = st.text(st.characters(blacklist_categories=("C", "Z")), max_size=8)

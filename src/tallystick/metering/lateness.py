@@ -37,7 +37,9 @@ def counted(rule: PeriodRule, told_at: datetime | None, now: datetime, lateness:
     at = now if told_at is None else told_at
     if at > now + lateness.ahead:
         raise InvalidInput("at", f"is more than {lateness.ahead.total_seconds():g} seconds in the future")
-    period = period_at(rule, at)
-    if period.ends_at + lateness.grace > now:
-        return Counted(at, period, late=False)
-    return Counted(now, period_at(rule, now), late=True)
+    period, current = period_at(rule, at), period_at(rule, now)
+    # Before the anchor other terms were in force, or none: their periods are closed.
+    closed = period.ends_at + lateness.grace <= now or period.starts_at < rule.anchor
+    if period.starts_at < current.starts_at and closed:
+        return Counted(now, current, late=True)
+    return Counted(at, period, late=False)
