@@ -1,5 +1,6 @@
 """The README's own words, run: its catalog, its commands and its Python, against the offline world."""
 
+import asyncio
 import contextlib
 import io
 import json
@@ -7,6 +8,8 @@ import re
 import shlex
 from decimal import Decimal
 from pathlib import Path
+
+import httpx
 
 from tallystick.app.world import command, world
 
@@ -19,7 +22,7 @@ def _blocks(language):
 
 def test_what_the_readme_says_works(tmp_path):
     (catalog,) = _blocks("toml")
-    call, deduct = _blocks("python")
+    call, deduct, gate = _blocks("python")
     with world(progress=lambda _line: None) as running:
         # Offline, the provider is the stand-in; its key is the one the world's server was started with.
         offline = catalog.replace("https://api.openai.com/v1", f"{running.model_address}/v1")
@@ -41,6 +44,10 @@ def test_what_the_readme_says_works(tmp_path):
         after = command(running.environment, "credits", "balance", known["org_..."], "--json")
         assert json.loads(after, parse_float=Decimal)["balance"] == 5 - Decimal(printed) - Decimal("0.05")
 
+        del told["user_..."]
+        statuses = asyncio.run(_gated(_replaced(gate, told), known["org_..."], times=12))
+        assert statuses == [200] * 10 + [429] * 2
+
 
 def _commands():
     for block in _blocks("sh"):
@@ -52,10 +59,27 @@ def _commands():
 
 
 def _run(code, replacements):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(_replaced(code, replacements), {"__name__": "readme"})
+    return printed.getvalue().strip()
+
+
+def _replaced(code, replacements):
     for written, real in replacements.items():
         assert written in code
         code = code.replace(written, real)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(code, {"__name__": "readme"})
-    return printed.getvalue().strip()
+    return code
+
+
+async def _gated(code, user, times):
+    """How the application of this code answers, as a server runs it."""
+    names = {"__name__": "readme"}
+    exec(code, names)
+    app = names["app"]
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://app.example.com", headers={"x-user": user}) as client,
+    ):
+        return [(await client.post("/api/ads/generate")).status_code for _ in range(times)]
