@@ -1,4 +1,4 @@
-"""A change of plan: dearer at once and prorated, cheaper at the period's end, and nothing that was counted is touched."""
+"""Changes of plan: dearer at once and prorated, cheaper at the period's end, and what was counted is never touched."""
 
 import asyncio
 from uuid import uuid4

@@ -12,7 +12,7 @@ from tallystick.constraints.subscriber import Overrides
 from tallystick.subscriptions import subscription
 from tallystick.subscriptions.cancel import cancel
 from tallystick.subscriptions.override import override
-from tallystick.subscriptions.publish import overrides
+from tallystick.subscriptions.publish import find_subscriber
 from tallystick.subscriptions.subscribe import subscribe
 from tests.subscriptions.shop import CATALOG, at
 
@@ -26,7 +26,7 @@ AGREED = Overrides(
 
 async def test_it_is_in_the_document_with_and_without_a_plan(connection, acme, told, document):
     assert await override(connection, acme.id, lambda _none: AGREED) == AGREED
-    assert await overrides(connection, acme.id) == AGREED
+    assert (await find_subscriber(connection, acme.id)).overrides == AGREED
     await subscribe(connection, acme.id, "starter")
     await cancel(connection, acme.id, at_once=True)
     assert await told() == (3, 3, 3)
@@ -53,7 +53,7 @@ async def test_two_edits_at_once_both_count(pool, connection, acme):
             await override(other, acme.id, lambda agreed: msgspec.structs.replace(agreed, **fields))
 
     await asyncio.gather(edit(credit_limit=1), edit(metered_enabled=True), edit(quotas={"reports": 3}))
-    assert await overrides(connection, acme.id) == Overrides(
+    assert (await find_subscriber(connection, acme.id)).overrides == Overrides(
         quotas={"reports": 3}, credit_limit=1, metered_enabled=True
     )
 
@@ -82,6 +82,6 @@ async def test_a_feature_that_left_the_catalog_may_stay_agreed_on(connection, ac
 
 async def test_nobody_has_nothing_agreed(connection, shop):
     with pytest.raises(NotFound):
-        await overrides(connection, "org_nobody")
+        await find_subscriber(connection, "org_nobody")
     with pytest.raises(NotFound):
         await override(connection, "org_nobody", lambda agreed: agreed)

@@ -1,4 +1,4 @@
-"""Publishing: documents follow the catalog and are never lost, and floors follow the documents as far as debts allow."""
+"""Publishing: documents follow the catalog, none is lost, and floors follow them as far as debts allow."""
 
 import asyncio
 from uuid import uuid4

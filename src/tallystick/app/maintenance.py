@@ -23,6 +23,7 @@ from tallystick.payments.stripe_client import StripeClient
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.sweep import Sweeper
 from tallystick.settings import Settings
+from tallystick.subscriptions.keep_current import keep_current
 
 log = structlog.get_logger()
 
@@ -86,6 +87,7 @@ class Maintenance:
             Job("open holds", 5.0, sweep),
             Job("expired lots", 1.0, lambda: expire_due(pool, datetime.now(UTC))),
             Job("webhook inbox", 5.0, inbox.process_open),
+            Job("subscriptions", 1.0, lambda: keep_current(pool)),
             Job("partitions", 3600.0, partitions),
         ]
         if stripe is not None:

@@ -7,7 +7,7 @@ import orjson
 import typer
 
 from tallystick.base.errors import TallystickError
-from tallystick.cli import accounts, catalog, checks, credit, demo, server
+from tallystick.cli import accounts, catalog, checks, credit, demo, plans, server, subscriptions, usage
 
 _EPILOG: Final = "Settings come from the environment or tallystick.toml; `tallystick settings` lists them."
 
@@ -21,8 +21,11 @@ app = typer.Typer(
 )
 server.register(app)
 catalog.register(app)
+plans.register(app)
 accounts.register(app)
+subscriptions.register(app)
 credit.register(app)
+usage.register(app)
 checks.register(app)
 demo.register(app)
 

@@ -11,7 +11,7 @@ from tallystick.base.errors import InvalidInput
 from tallystick.base.money import AMOUNT_MAX_NANO
 from tallystick.constraints.subscriber import Overrides
 from tallystick.subscriptions.offer import Offer, read_offer
-from tallystick.subscriptions.publish import overrides, publish_constraints
+from tallystick.subscriptions.publish import find_subscriber, publish_constraints
 from tallystick.subscriptions.turn import OPERATOR, record, take_turn
 
 queries = load_queries(__file__, "override.sql")
@@ -30,7 +30,7 @@ async def override(
     Raises NotFound, InvalidInput."""
     async with connection.transaction():
         turn = await take_turn(connection, organization, now)
-        before = await overrides(connection, organization)
+        before = (await find_subscriber(connection, organization)).overrides
         after = edit(before)
         _check(after, before, await read_offer(connection))
         await queries.replace(

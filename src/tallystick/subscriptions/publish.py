@@ -18,6 +18,7 @@ from tallystick.constraints.compile import compile_constraints
 from tallystick.constraints.constraints import Constraints
 from tallystick.constraints.subscriber import Overrides, Subscriber, without_subscription
 from tallystick.ledger.account import set_floor
+from tallystick.subscriptions import subscription
 from tallystick.subscriptions.each import PAGE, each
 from tallystick.subscriptions.offer import Offer, read_offer
 from tallystick.subscriptions.subscription import Subscription
@@ -92,12 +93,13 @@ async def raise_floor(connection: asyncpg.Connection, organization: str) -> bool
     return debt == 0
 
 
-async def overrides(connection: asyncpg.Connection, organization: str) -> Overrides:
-    """What is agreed with the organization beside its plan. Raises NotFound."""
+async def find_subscriber(connection: asyncpg.Connection, organization: str) -> Subscriber:
+    """What an organization's document is compiled from: its plan, and what is agreed beside it. Raises NotFound."""
     row = await queries.compiled_from(connection, organization=organization)
     if row is None:
         raise NotFound("There is no such organization.")
-    return _agreed(row)
+    found = await subscription.live(connection, organization)
+    return await _subscriber(connection, found, row["created_at"], _agreed(row), await read_offer(connection))
 
 
 async def _publish(

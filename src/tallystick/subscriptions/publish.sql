@@ -34,9 +34,13 @@ on conflict (organization) do update set
 select announce('constraints', :organization);
 
 -- name: deep
-select organization from constraints
-where floor_debt > 0 and organization > :after
-order by organization
+-- Only where something was paid since: who goes on owing the same costs nobody a lock.
+select c.organization
+from constraints as c
+join organization as o on o.id = c.organization
+join ledger_account as a on a.id = o.account
+where c.floor_debt > 0 and a.posted - a.held > a.floor and c.organization > :after
+order by c.organization
 limit :row_limit;
 
 -- name: wanted_floor^

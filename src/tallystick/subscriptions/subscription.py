@@ -79,6 +79,11 @@ async def had_one(connection: asyncpg.Connection, organization: str) -> bool:
     return found
 
 
+async def count_by_version(connection: asyncpg.Connection) -> dict[int, int]:
+    """How many live subscriptions pin each version of a plan."""
+    return {row["plan_version"]: row["subscribers"] async for row in queries.count_by_version(connection)}
+
+
 async def list(  # noqa: A001 - callers read subscription.list(...)
     connection: asyncpg.Connection, *, after: str = "", limit: int = 100
 ) -> Sequence[Subscription]:

@@ -8,6 +8,9 @@ where organization = :organization and ended_at is null;
 -- name: had_one$
 select exists (select from subscription where organization = :organization);
 
+-- name: count_by_version
+select plan_version, count(*) as subscribers from subscription where ended_at is null group by plan_version;
+
 -- name: list_live
 -- By organization, for which at most one is live: a page ends where the next begins.
 select
