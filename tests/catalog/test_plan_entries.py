@@ -290,7 +290,8 @@ def test_a_provider_with_open_models_may_sell_any_name() -> None:
 
 
 def test_the_example_holds_the_promised_plans() -> None:
-    plans = {name: wanted.document for name, (wanted,) in parse(EXAMPLE)["plan"].items()}
+    documents = [wanted.document for (wanted,) in parse(EXAMPLE)["plan"].values()]
+    plans = {plan.slug: plan for plan in documents if isinstance(plan, Plan)}
     assert {p.strategy for p in plans.values()} == {"flat", "included", "overage", "payg", "prepaid", "custom"}
     starter, pro = plans["starter"], plans["pro"]
     assert (starter.amount_minor, starter.meters) == (2900, (PlanMeter(meter="requests", allowance=10_000),))
@@ -301,10 +302,15 @@ def test_the_example_holds_the_promised_plans() -> None:
 
 
 def test_the_example_holds_the_23_features() -> None:
-    features = {name: wanted.document.limits for name, (wanted,) in parse(EXAMPLE)["feature"].items()}
+    documents = [wanted.document for (wanted,) in parse(EXAMPLE)["feature"].values()]
+    features = {feature.name: tuple(feature.limits.items()) for feature in documents if isinstance(feature, Feature)}
     assert len(features) == 23
-    assert all(list(limits) == ["free", "pro", "enterprise"] for limits in features.values())
-    assert all(0 < limits["free"] < limits["pro"] and limits["enterprise"] is None for limits in features.values())
+    for (free, less), (pro, more), (enterprise, most) in features.values():
+        assert (free, pro, enterprise) == ("free", "pro", "enterprise")
+        assert less is not None
+        assert more is not None
+        assert 0 < less < more
+        assert most is None
     given = {
         "ad_generations": (10, 100),
         "brand_analyses": (5, 50),
@@ -313,7 +319,7 @@ def test_the_example_holds_the_23_features() -> None:
         "goal_creations": (5, 50),
         "agent_creations": (3, 20),
     }
-    assert {name: (features[name]["free"], features[name]["pro"]) for name in given} == given
+    assert {name: tuple(limit for _tier, limit in features[name][:2]) for name in given} == given
 
 
 def test_no_slip_of_the_pen_is_more_than_a_catalog_error() -> None:
