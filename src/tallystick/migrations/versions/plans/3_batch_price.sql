@@ -1,5 +1,5 @@
--- Before holds with claims are ended: what was really used of each claim, what that costs beyond the allowances, and
--- the counters made right. See post_batch; batch_end then ends the holds with what comes back.
+-- End holds with claims as far as their claims go: what was really used of each, what that costs beyond the allowances,
+-- and the counters made right. See post_batch; batch_end then does what is left, the money.
 create function batch_price(
     p_ids uuid[], p_accounts bigint[], p_actuals bigint[],
     -- For each hold where its units begin in `p_units`, one for each claim; 0: as claimed; null: not asked for here.
@@ -9,6 +9,8 @@ create function batch_price(
 ) language plpgsql as $$
 declare
     v_back record;
+    v_places integer[];
+    v_overages bigint[];
 begin
     -- Uses of features that were counted at once, or whose request came to nothing, leave their windows.
     for v_back in
@@ -39,7 +41,7 @@ begin
     ),
     claim as materialized (
         select
-            ending.place, ending.id, ending.account, item.number, item.meter, item.starts_at, item.units,
+            ending.place, ending.id, ending.account, ending.actual, item.number, item.meter, item.starts_at, item.units,
             item.allowance, item.price, item.per,
             case
                 when ending.actual is null then 0
@@ -70,13 +72,17 @@ begin
     ),
     list as materialized (
         select
-            place, id, sum(charge)::bigint as overage,
+            place, id, actual, sum(charge)::bigint as overage,
             array_agg((meter, starts_at, units, used, allowance, price, per, charge)::claim order by number) as claims
         from charged
-        group by place, id
+        group by place, id, actual
     ),
-    kept as (
-        update hold set claims = list.claims from list where hold.id = list.id
+    ended as (
+        update hold
+        set claims = list.claims, actual = list.actual + list.overage,
+            state = case when list.actual is null then 'released'::hold_state else 'settled' end
+        from list
+        where hold.id = list.id
     ),
     metered as (
         update meter_counter as counter
@@ -89,15 +95,22 @@ begin
         where counter.account = change.account and counter.meter = change.meter
             and counter.starts_at = change.starts_at
     )
-    select
-        array_agg(
-            case when found.place is null then item.actual else item.actual + found.overage end order by item.place
-        ),
-        array_agg(coalesce(found.overage, 0) order by item.place),
-        array_agg(found.place is not null order by item.place)
-    into actuals, overages, priced
-    from unnest(p_actuals) with ordinality as item (actual, place)
-    left join (select place, overage from list) as found on found.place = item.place;
+    select array_agg(list.place), array_agg(list.overage) into v_places, v_overages from list;
+
+    -- One by one: as a join of two lists without an index it would look at every pair.
+    actuals := p_actuals;
+    overages := array_fill(0::bigint, array[cardinality(p_ids)]);
+    priced := array_fill(false, array[cardinality(p_ids)]);
+    for v_n in 1..coalesce(cardinality(v_places), 0) loop
+        overages[v_places[v_n]] := v_overages[v_n];
+        priced[v_places[v_n]] := true;
+        if v_overages[v_n] > 0 then
+            actuals[v_places[v_n]] := actuals[v_places[v_n]] + v_overages[v_n];
+        end if;
+    end loop;
+    if cardinality(v_places) = (select count(unit_start) from unnest(p_unit_starts) as unit_start) then
+        return;
+    end if;
 
     -- Settled before: what that came to, where it was the same; what nothing was ever settled with, where it was not.
     for v_back in

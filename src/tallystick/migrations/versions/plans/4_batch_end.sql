@@ -1,7 +1,7 @@
 drop function batch_end(timestamptz, bigint, bigint, uuid[], bigint[], bigint[], usage_entry[]);
 
--- Settle (actual given) and release (actual null) open holds; see post_batch. One with claims must have been through
--- batch_price before: `p_priced` tells, and a null array is that none has.
+-- Settle (actual given) and release (actual null) open holds; see post_batch. One with claims has been ended
+-- by batch_price before, but for its money: `p_priced` tells, and a null array is that there are none.
 create function batch_end(
     p_now timestamptz, p_revenue bigint, p_receivable bigint,
     p_ids uuid[], p_accounts bigint[], p_actuals bigint[], p_usage usage_entry[],
@@ -13,19 +13,29 @@ create function batch_end(
 declare
     v_left integer[];
     v_short uuid[];
+    -- Accounts of which nothing was held and nothing is charged: their plan pays.
+    v_untouched bigint[];
     v_slow record;
+    v_still record;
 begin
     with asked as materialized (
         select item.id, item.account, item.actual, item.ordinal::integer
         from unnest(p_ids, p_accounts, p_actuals) with ordinality as item (id, account, actual, ordinal)
     ),
-    ended as (
+    plain as (
         update hold
         set state = case when asked.actual is null then 'released'::hold_state else 'settled' end, actual = asked.actual
         from asked
-        where hold.id = asked.id and hold.account = asked.account and hold.state = 'open'
-            and (hold.claims is null or p_priced[asked.ordinal])
+        where hold.id = asked.id and hold.account = asked.account and hold.state = 'open' and hold.claims is null
         returning asked.ordinal, hold.id, hold.account, hold.amount, hold.actual
+    ),
+    ended as (
+        select * from plain
+        union all
+        select asked.ordinal, hold.id, hold.account, hold.amount, hold.actual
+        from asked
+        join lateral (select * from hold where hold.id = asked.id limit 1) as hold on true
+        where p_priced[asked.ordinal]
     ),
     change as (
         select ended.account, sum(ended.amount)::bigint as freed, coalesce(sum(ended.actual), 0)::bigint as actual
@@ -38,6 +48,7 @@ begin
         set posted = a.posted - change.actual, held = a.held - change.freed
         from change
         where a.id = change.account and a.posted - a.held - a.floor >= change.actual - change.freed
+            and (change.freed > 0 or change.actual > 0)
         returning a.id, a.posted, a.held, a.posted - a.held - a.floor - a.overdraft as available
     ),
     moved as (
@@ -50,14 +61,17 @@ begin
     select
         (select coalesce(sum(moved.amount), 0) from moved), 0,
         array_agg(balance.id), array_agg(balance.posted), array_agg(balance.held), array_agg(balance.available),
-        case when (select count(*) from change) > count(*) then (
-            select array_agg(ended.id) from ended where (ended.account in (select balance.id from balance)) is not true
+        case when (select count(*) from change where freed > 0 or change.actual > 0) > count(*) then (
+            select array_agg(ended.id) from ended
+            where (ended.account in (select balance.id from balance)) is not true
+                and (ended.account in (select change.account from change where freed > 0 or change.actual > 0)) is true
         ) end,
+        (select array_agg(change.account) from change where freed = 0 and change.actual = 0),
         case when (select count(*) from ended) < cardinality(p_ids) then (
             select array_agg(asked.ordinal) from asked
             where (asked.ordinal in (select ended.ordinal from ended)) is not true
         ) end
-    into charged, shortfall, accounts, posted, held, available, v_short, v_left
+    into charged, shortfall, accounts, posted, held, available, v_short, v_untouched, v_left
     from balance;
 
     if v_short is not null then
@@ -68,6 +82,19 @@ begin
         posted := posted || v_slow.posted;
         held := held || v_slow.held;
         available := available || v_slow.available;
+    end if;
+
+    if v_untouched is not null then
+        select
+            array_agg(a.id) as accounts, array_agg(a.posted) as posted, array_agg(a.held) as held,
+            array_agg(a.posted - a.held - a.floor - a.overdraft) as available
+        into v_still
+        from unnest(v_untouched) as untouched (id)
+        join lateral (select * from ledger_account where ledger_account.id = untouched.id limit 1) as a on true;
+        accounts := accounts || v_still.accounts;
+        posted := posted || v_still.posted;
+        held := held || v_still.held;
+        available := available || v_still.available;
     end if;
 
     if cardinality(p_usage) > 0 then

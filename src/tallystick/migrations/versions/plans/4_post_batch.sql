@@ -175,7 +175,7 @@ begin
         '{}'
     );
     with expired as (
-        update hold set state = 'expired' where id = any(v_due) and state = 'open' returning account, amount
+        update hold set state = 'expired' where id = any(v_due) returning account, amount
     )
     update ledger_account as a
     set held = a.held - sums.amount
