@@ -6,6 +6,7 @@ select id from organization where id = :id for no key update;
 select least(coalesce(:now::timestamptz, clock_timestamp()), clock_timestamp());
 
 -- name: insert!
+-- created_at by the caller's moment, which is that of the anchor too.
 insert into subscription (
     id, organization, plan_version, status, anchor, trial_ends_at, pending_plan_version, pending_at, cancel_at,
     past_due_since, grace_ends_at, stripe_customer, stripe_subscription, created_at, ended_at
