@@ -2,6 +2,7 @@
 
 from calendar import monthrange
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -27,6 +28,7 @@ def period_at(rule: PeriodRule, now: datetime) -> Period:
     return Period(_after(anchor, number * step), _after(anchor, (number + 1) * step))
 
 
+@lru_cache(maxsize=10_000)  # every request asks, and each for the same as the one before it
 def _after(anchor: datetime, months: int) -> datetime:
     """Always from the anchor itself: from the 31st to the 28th, and back to the 31st."""
     year, month = divmod(anchor.year * 12 + anchor.month - 1 + months, 12)

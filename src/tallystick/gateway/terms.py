@@ -53,7 +53,9 @@ def terms_of(
         constraints,
         Request(
             amount=amount,
-            units={meter: count(usage, 0) for meter, count in _UNITS.items() if meter != DOLLARS},
+            units={meter: count(usage, 0) for meter, count in _UNITS.items() if meter != DOLLARS}
+            if constraints.meters
+            else {},
             features={feature: 1} if feature else {},
             route=alias,
         ),
