@@ -166,6 +166,16 @@ async def test_a_quantity_that_is_no_whole_number_is_refused_alone(api, ada, qua
     assert (wrong["status"], wrong["error"]["field"], right["outcome"]) == (422, "quantity", "recorded")
 
 
+async def test_properties_are_kept_exactly(api, ada, pool):
+    written = (
+        '{"note": "a \\"b\\"", "most": 100000000000000000000000000000, "share": 0.1000, "tiny": 1E-50, "no": null}'
+    )
+    body = f'{{"events": [{strict_json.dumps(pages(ada, "a")).decode()[:-1]}, "properties": {written}}}]}}'
+    answer = await api.post("/api/usage/events", content=body.encode(), headers=SERVICE)
+    assert answer.json()["succeeded"] == 1
+    assert await pool.fetchval("select properties = $1::jsonb from usage_event", written)
+
+
 async def test_a_thousand_events_of_many_customers_at_once(api, pool):
     async with pool.acquire() as connection:
         many = [(await organization.create(connection, name=f"Customer {n}")).id for n in range(40)]

@@ -88,12 +88,19 @@ async def test_the_requests_of_the_page_have_its_answers(sent, dsn):
     assert table.text.replace("\r\n", "\n") == blocks("csv")[0]
     (command,) = blocks("sh")
     words = command.replace("org_...", sent.organization).split()
+    assert json.loads(_run(dsn, *words, "--json")) == (await sent(read)).json()
+    shown = _run(dsn, *words)
+    assert re.search(r"^ocr-2 +document_page +12 +0\.01$", shown, re.MULTILINE)
+    assert shown.endswith("0.01 credits charged in all.\n")
+
+
+def _run(dsn, *words):
     done = subprocess.run(
-        [sys.executable, "-m", *words, "--json"],
+        [sys.executable, "-m", *words],
         env={**os.environ, "DATABASE_URL": dsn},
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    assert json.loads(done.stdout) == (await sent(read)).json()
+    return done.stdout
 
 
 def test_the_page_names_every_built_in_meter_and_the_real_policy():

@@ -15,6 +15,7 @@ from tallystick.base.changes import Changes
 from tallystick.catalog.book import Book
 from tallystick.library.credit_service import CreditService
 from tallystick.library.tally_local import LocalTally
+from tallystick.metering.lateness import Lateness
 from tallystick.payments.inbox import Inbox
 from tallystick.payments.purchase_terms import PurchaseTerms
 from tallystick.payments.stripe_client import StripeClient
@@ -29,7 +30,8 @@ def _utc_now() -> datetime:
 @dataclass(frozen=True, kw_only=True)
 class ApiDependencies:
     """`stripe` None means that nothing can be bought; no webhook secret closes the webhook; no service token closes
-    deducting. `public_url` is where customers reach this server, without a slash at the end."""
+    deducting. `public_url` is where customers reach this server, without a slash at the end; `lateness` until when a
+    billing period takes usage events."""
 
     pool: asyncpg.Pool
     lanes: Lanes
@@ -45,6 +47,7 @@ class ApiDependencies:
     sign_up_open: bool = True
     body_max_bytes: int = 1_000_000
     body_timeout_s: float = 30.0
+    lateness: Lateness = field(default_factory=Lateness)
     now: Callable[[], datetime] = field(default=_utc_now)
 
     @cached_property

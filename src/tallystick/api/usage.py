@@ -38,6 +38,7 @@ async def events(request: Request, dependencies: Dependencies) -> Response:
         told,
         meters=dependencies.book().meters,
         constraints_of=dependencies.constraints.find,
+        lateness=dependencies.lateness,
     )
     refused = sum(isinstance(one, Refused) for one in answers)
     return ExactJSON(
