@@ -7,6 +7,7 @@ import msgspec
 
 from tallystick.base.errors import Conflict
 from tallystick.catalog.read import plan_version
+from tallystick.subscriptions.due import ended
 from tallystick.subscriptions.publish import publish_constraints
 from tallystick.subscriptions.subscription import Subscription
 from tallystick.subscriptions.turn import OPERATOR, take_turn, write
@@ -38,10 +39,3 @@ async def cancel(
             await write(connection, current, after, what="cancel_scheduled", by=by, effective_at=cancel_at)
         await publish_constraints(connection, organization)
     return after
-
-
-def ended(current: Subscription, at: datetime) -> Subscription:
-    """The subscription once it is over."""
-    return msgspec.structs.replace(
-        current, status="canceled", ended_at=at, pending_plan_version=None, pending_at=None, grace_ends_at=None
-    )

@@ -8,7 +8,7 @@ import msgspec
 from tallystick.catalog.read import plan_version
 from tallystick.subscriptions.publish import publish_constraints
 from tallystick.subscriptions.subscription import Subscription
-from tallystick.subscriptions.turn import OPERATOR, take_turn, write
+from tallystick.subscriptions.turn import OPERATOR, Turn, take_turn, write
 
 
 async def mark_past_due(
@@ -19,7 +19,7 @@ async def mark_past_due(
         turn = await take_turn(connection, organization, now)
         current = turn.subscription
         if current.past_due_since is not None:
-            return current
+            return await _unchanged(connection, turn)
         plan = await plan_version(connection, current.plan_version)
         after = msgspec.structs.replace(
             current,
@@ -40,10 +40,16 @@ async def mark_active(
         turn = await take_turn(connection, organization, now)
         current = turn.subscription
         if current.past_due_since is None:
-            return current
+            return await _unchanged(connection, turn)
         after = msgspec.structs.replace(current, past_due_since=None, grace_ends_at=None)
         if current.status == "past_due":
             after = msgspec.structs.replace(after, status=after.status_unpaused(turn.now))
         await write(connection, current, after, what="paid", by=by, effective_at=turn.now)
         await publish_constraints(connection, organization)
     return after
+
+
+async def _unchanged(connection: asyncpg.Connection, turn: Turn) -> Subscription:
+    if turn.advanced:
+        await publish_constraints(connection, turn.organization)
+    return turn.subscription

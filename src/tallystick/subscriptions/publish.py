@@ -22,7 +22,7 @@ from tallystick.subscriptions import subscription
 from tallystick.subscriptions.each import PAGE, each
 from tallystick.subscriptions.offer import Offer, read_offer
 from tallystick.subscriptions.subscription import Subscription
-from tallystick.subscriptions.turn import Turn, take_turn
+from tallystick.subscriptions.turn import wait_for_turn
 
 queries = load_queries(__file__, "publish.sql")
 
@@ -39,8 +39,8 @@ async def publish_constraints(connection: asyncpg.Connection, organization: str)
     """A new version, always, and one announcement of it. Where the floor changes, the account's lane stays locked until
     the caller's transaction ends: let this be the last it does. Raises NotFound."""
     async with connection.transaction():
-        turn = await take_turn(connection, organization)
-        return await _publish(connection, turn, await read_offer(connection))
+        await wait_for_turn(connection, organization)
+        return await _publish(connection, organization, await read_offer(connection))
 
 
 async def publish_if_old(connection: asyncpg.Connection, organization: str, offer: Offer) -> bool:
@@ -48,12 +48,12 @@ async def publish_if_old(connection: asyncpg.Connection, organization: str, offe
 
     Where that comes to the same document, nobody is told. Raises NotFound."""
     async with connection.transaction():
-        turn = await take_turn(connection, organization)
+        await wait_for_turn(connection, organization)
         old = await queries.is_old(
             connection, organization=organization, features=offer.features_read, plans=offer.plans_read
         )
         if old:
-            await _publish(connection, turn, offer, only_if_changed=True)
+            await _publish(connection, organization, offer, only_if_changed=True)
     return bool(old)
 
 
@@ -61,6 +61,8 @@ async def publish_old(pool: asyncpg.Pool, progress: Callable[[int], None] = lamb
     """Compile again every document that is older than the catalog; returns how many. Any number of these may run at
     once, and who stops one calls it again."""
     async with pool.acquire() as connection:
+        if not await queries.is_any_old(connection):
+            return 0
         offer = await read_offer(connection)
     features, plans = offer.features_read, offer.plans_read
     return await each(
@@ -82,7 +84,7 @@ async def raise_floors(pool: asyncpg.Pool) -> int:
 async def raise_floor(connection: asyncpg.Connection, organization: str) -> bool:
     """Whether the account's floor is now where its document wants it. Raises NotFound."""
     async with connection.transaction():
-        await take_turn(connection, organization)
+        await wait_for_turn(connection, organization)
         row = await queries.wanted_floor(connection, organization=organization)
         if row is None:
             return False
@@ -103,14 +105,15 @@ async def find_subscriber(connection: asyncpg.Connection, organization: str) -> 
 
 
 async def _publish(
-    connection: asyncpg.Connection, turn: Turn, offer: Offer, *, only_if_changed: bool = False
+    connection: asyncpg.Connection, organization: str, offer: Offer, *, only_if_changed: bool = False
 ) -> Constraints:
-    row = await queries.compiled_from(connection, organization=turn.organization)
+    row = await queries.compiled_from(connection, organization=organization)
+    found = await subscription.live(connection, organization)
     stored = row["document"] and decode(row["document"])
     compiled = compile_constraints(
-        turn.organization,
+        organization,
         row["account"],
-        await _subscriber(connection, turn.found, row["created_at"], _agreed(row), offer),
+        await _subscriber(connection, found, row["created_at"], _agreed(row), offer),
         offer.book.features(offer.at).values(),
         version=row["version"],
         now=offer.at,
@@ -127,15 +130,15 @@ async def _publish(
     )
     await queries.store(
         connection,
-        organization=turn.organization,
+        organization=organization,
         version=compiled.version,
         document=msgspec.json.encode(compiled).decode(),
         features_read=offer.features_read,
-        plans_read=offer.plans_read if turn.found is None else None,
+        plans_read=offer.plans_read if found is None else None,
         floor_debt=debt,
     )
     if told:
-        await queries.announce(connection, organization=turn.organization)
+        await queries.announce(connection, organization=organization)
     return compiled
 
 

@@ -6,6 +6,13 @@ select not exists (
         and (plans_read is null or plans_read >= :plans::bigint)
 );
 
+-- name: is_any_old$
+-- Two looks at the ends of two indexes, however many organizations there are.
+select
+    coalesce((select min(features_read) from constraints) < features, false)
+    or coalesce((select min(plans_read) from constraints where plans_read is not null) < plans, false)
+from catalog_read();
+
 -- name: old
 -- Each half has an index of its own.
 select organization from constraints

@@ -9,7 +9,9 @@ import msgspec
 from tallystick.base.database import load_queries
 from tallystick.base.errors import NotFound
 from tallystick.base.ids import is_text_id
+from tallystick.catalog.read import plan_version
 from tallystick.subscriptions import subscription
+from tallystick.subscriptions.due import apply_due, next_due
 from tallystick.subscriptions.proration import Proration
 from tallystick.subscriptions.subscription import Subscription
 
@@ -41,6 +43,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     organization: str
     now: datetime
     found: Subscription | None
+    """As it is by now: what was due has been applied."""
+    advanced: bool
+    """Whether something was. Then the caller publishes, whatever else it does."""
 
     @property
     def subscription(self) -> Subscription:
@@ -51,20 +56,30 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def take_turn(connection: asyncpg.Connection, organization: str, now: datetime | None = None) -> Turn:
-    """Wait for the turn; it ends with the caller's READ COMMITTED transaction. Raises NotFound.
+    """Wait for the turn, and apply what is due by `now`, which defaults to the database's. Raises NotFound.
 
-    Without `now` the database's clock says it. Statements of their own: each must see what the last turn wrote.
+    The turn ends with the caller's READ COMMITTED transaction. Whoever also posts in it takes the turn first, for
+    publishing locks the account's lane while it has the turn: the other way round, two would wait for each other.
     """
+    await wait_for_turn(connection, organization)
+    # Statements of their own: each must see what the last turn wrote.
+    moment: datetime = await queries.moment(connection, now=now)
+    found, advanced = await subscription.live(connection, organization), False
+    while found is not None and (due := next_due(found, moment)) is not None:
+        after = apply_due(found, due, same_interval=await _is_interval_kept(connection, found))
+        await write(connection, found, after, what=due.step, by=CLOCK, effective_at=due.at)
+        found, advanced = after, True
+    live = None if found is None or found.ended_at is not None else found
+    return Turn(organization=organization, now=moment, found=live, advanced=advanced)
+
+
+async def wait_for_turn(connection: asyncpg.Connection, organization: str) -> None:
+    """The turn alone, with nothing applied. Raises NotFound."""
     if not connection.is_in_transaction():
         raise RuntimeError("a turn needs the caller's transaction, which ends it")
     locked = await queries.lock_organization(connection, id=organization) if is_text_id(organization) else None
     if locked is None:
         raise NotFound("There is no such organization.")
-    return Turn(
-        organization=organization,
-        now=await queries.moment(connection, now=now),
-        found=await subscription.live(connection, organization),
-    )
 
 
 async def write(
@@ -120,6 +135,14 @@ async def record(
         after=_text(after),
         proration=_text(proration),
     )
+
+
+async def _is_interval_kept(connection: asyncpg.Connection, current: Subscription) -> bool:
+    if current.pending_plan_version is None:
+        return True
+    old = await plan_version(connection, current.plan_version)
+    new = await plan_version(connection, current.pending_plan_version)
+    return old.interval == new.interval
 
 
 def _text(value: msgspec.Struct | None) -> str | None:
