@@ -11,7 +11,10 @@ from tallystick.base.errors import TallystickError
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
 SOURCE = Path(tallystick.__file__).parent
-PACKAGES = tuple("api library payments quotas metering reservations subscriptions catalog accounts ledger base".split())
+PACKAGES = (
+    "api", "library", "payments", "quotas", "metering", "reservations", "subscriptions",
+    "catalog", "accounts", "ledger", "base",
+)  # fmt: skip
 HEAD = """# Errors of the API
 
 Every refusal has one shape. `code` is what a program acts on, `message` is for people, and further fields tell more:

@@ -125,7 +125,10 @@ class Tallystick:
         try:
             yield charge
         except BaseException:
-            await _whatever_comes(_released(engine, user, held.id))
+            # Under one request id someone else may be at the same work, who will settle it. If they died, the hold
+            # gives itself back when its time is over.
+            if request_id is None or not held.repeated:
+                await _whatever_comes(_released(engine, user, held.id))
             raise
         charge.settled = await _whatever_comes(engine.settle(user, held.id, charge.quantity))
 

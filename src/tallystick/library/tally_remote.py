@@ -13,7 +13,7 @@ import httpx
 import msgspec
 
 from tallystick.base import strict_json
-from tallystick.base.errors import Misconfigured, QuotaExceeded, TallystickError, Unauthorized
+from tallystick.base.errors import InvalidInput, Misconfigured, QuotaExceeded, TallystickError, Unauthorized
 from tallystick.base.ids import new_id
 from tallystick.library import remote
 from tallystick.library.remote import Question
@@ -118,17 +118,21 @@ def _as(known: type[UnknownFeature | NoAccess], told: TallystickError) -> Tallys
 
 
 def _quota_exceeded(body: bytes) -> QuotaExceeded | None:
-    told: Any = strict_json.loads(body).get("error")
-    if not isinstance(told, dict) or told.get("code") != QuotaExceeded.code:
+    """None where it is another refusal, or nothing that this server said."""
+    try:
+        told: Any = strict_json.loads(body)["error"]
+        if told["code"] != QuotaExceeded.code:
+            return None
+        refusal = QuotaExceeded(
+            told["message"],
+            layer=told["limit_source"],
+            name=told["name"],
+            limit=int(told["limit"]),
+            used=int(told["used"]),
+            retry_at=None if told["retry_at"] is None else datetime.fromisoformat(told["retry_at"]),
+        )
+    except (InvalidInput, KeyError, TypeError, ValueError):
         return None
-    refusal = QuotaExceeded(
-        told["message"],
-        layer=told["limit_source"],
-        name=told["name"],
-        limit=int(told["limit"]),
-        used=int(told["used"]),
-        retry_at=None if told["retry_at"] is None else datetime.fromisoformat(told["retry_at"]),
-    )
     if "feature" in told:
         refusal.details["feature"] = told["feature"]
     return refusal

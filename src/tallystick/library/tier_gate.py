@@ -50,7 +50,8 @@ def install(app: FastAPI, tally: Installable, user: User) -> None:
         direct = _never
         app.dependency_overrides[current_user] = _as_dependency(user)
     app.add_middleware(TierGate, tally=tally, user=direct)
-    app.add_exception_handler(TallystickError, _refused)
+    # One that the application has for these errors is its own.
+    app.exception_handlers.setdefault(TallystickError, _refused)
     inner = app.router.lifespan_context
 
     @asynccontextmanager

@@ -9,6 +9,7 @@ from tallystick.accounts.organization import resolve_payer
 from tallystick.base.ids import new_id
 from tallystick.payments.grant import grant
 from tallystick.reservations.recorded import recorded
+from tallystick.reservations.sweep import Sweeper
 
 PAGES = "document_page"
 
@@ -169,6 +170,26 @@ async def test_a_request_id_works_again_after_a_failure(tally, pro, counted):
     async with tally.charge(pro, meter=PAGES, quantity=5, request_id="job-1"):
         pass
     assert await counted(pro) == (5, 0)
+
+
+async def test_of_two_at_the_same_work_one_that_fails_leaves_the_other_its_charge(tally, pro, counted):
+    async with tally.charge(pro, meter=PAGES, quantity=5, request_id="job-1") as charge:
+        with pytest.raises(ZeroDivisionError):
+            async with tally.charge(pro, meter=PAGES, quantity=5, request_id="job-1") as same:
+                assert (same.held.id, same.held.repeated) == (charge.held.id, True)
+                _ = 1 // 0
+    assert charge.settled.quantity == 5
+    assert await counted(pro) == (5, 0)
+
+
+async def test_work_that_takes_too_long_is_given_back_and_not_paid(tally, pro, counted, balance, pool):
+    with pytest.raises(Conflict):
+        async with tally.charge(pro, meter=PAGES, quantity=60, feature="exports", lasts_s=1):
+            await pool.execute("update hold set created_at = created_at - interval '1 hour', expires_at = created_at")
+            await Sweeper(pool).sweep()
+            assert await counted(pro) == (0, 0)
+    assert await balance(pro) == (5 * 10**9, 0)
+    assert (await tally.usage(pro)).usage["exports"].used == 0
 
 
 async def test_wrong_questions(tally, pro, new_customer):

@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 
-from tallystick import Tallystick, idempotency_key, require_tier
+from tallystick import Tallystick, TallystickError, idempotency_key, require_tier
 
 FEATURE = "ad_generations"
 
@@ -260,6 +260,29 @@ async def test_an_idempotency_key_works_again_after_a_failure(app, used):
     # A repetition that fails does not take back what the first has used.
     assert (await app.post("/once?fail=true", headers=key)).status_code == 503
     assert await used() == 1
+
+
+async def test_of_many_with_one_key_those_that_fail_do_not_take_back_the_one_that_did_not(app, used):
+    """Whoever sends everything twice at a time, one of them to be refused, gets nothing for free."""
+    key = {"idempotency-key": "job-1"}
+    paths = ["/once"] + ["/once?fail=true"] * 31
+    await asyncio.gather(*(app.post(path, headers=key) for path in paths))
+    assert (await app.post("/once", headers=key)).status_code == 200
+    assert await used() == 1
+
+
+async def test_an_application_may_answer_refusals_itself(closed_tally, customer):
+    app = FastAPI()
+
+    @app.exception_handler(TallystickError)
+    async def refused(_request, error):
+        return JSONResponse({"sorry": error.code}, 418)
+
+    closed_tally.install(app, user=current_user)
+    routes(app)
+    async with client_of(app, customer) as client:
+        answer = await client.post("/counted?ads=4")
+    assert (answer.status_code, answer.json()) == (418, {"sorry": "quota_exceeded"})
 
 
 async def test_two_gates_are_two_uses_or_none(app, used):

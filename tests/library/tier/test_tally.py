@@ -3,6 +3,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
 from tallystick import (
@@ -15,6 +16,7 @@ from tallystick import (
     Unavailable,
 )
 from tallystick.base.errors import Misconfigured
+from tallystick.library.tally_remote import judge
 from tallystick.quotas.limit import NoAccess, UnknownFeature
 from tallystick.subscriptions.change_plan import change_plan
 from tallystick.subscriptions.pause import pause
@@ -87,6 +89,13 @@ async def test_a_request_id_is_counted_once_for_each_organization(tally, new_cus
         await tally.use(customer, FEATURE, units=2, request_id="job-1")
 
 
+async def test_of_many_with_one_request_id_one_was_the_first(tally, new_customer):
+    customer = await new_customer()
+    told = await asyncio.gather(*(tally.use(customer, FEATURE, request_id="job-1") for _ in range(64)))
+    assert sorted(use.repeated for use in told) == [False] + [True] * 63
+    assert {(use.id, use.used) for use in told} == {(told[0].id, 1)}
+
+
 async def test_enterprise_is_unlimited(tally, new_customer):
     customer = await new_customer("enterprise")
     use = await tally.use(customer, FEATURE, units=1000)
@@ -149,6 +158,13 @@ async def test_a_server_that_is_not_there():
     async with Tallystick.connect("http://127.0.0.1:9", service_token="x") as tally:
         with pytest.raises(Unavailable):
             await tally.use("org_1", FEATURE)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Too many requests</html>", b"[]", b'{"error": {"code": "quota_exceeded"}}']
+)
+def test_a_proxys_refusal_is_not_taken_for_the_servers(body):
+    assert isinstance(judge(httpx.Response(429, content=body)), Unavailable)
 
 
 async def test_it_works_only_while_it_is_open(dsn, new_customer, plans):
