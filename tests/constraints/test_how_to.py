@@ -12,7 +12,7 @@ from plan_file import NOW, constraints
 
 from tallystick.base.money import parse_amount
 from tallystick.catalog.file import parse
-from tallystick.catalog.plan import Plan, Strategy
+from tallystick.catalog.plan import DOLLARS, Plan, Strategy
 from tallystick.catalog.publish import apply
 from tallystick.constraints.verdict import Balance, Claims, Counters, Request, claims, decide, price_between
 
@@ -22,7 +22,7 @@ PLANS = {
     slug: wanted.document for slug, (wanted,) in parse(CATALOG)["plan"].items() if isinstance(wanted.document, Plan)
 }
 ROWS = re.findall(
-    r"^\| (\w+) \| ([\d,]+) (\w+) \| ([\d.]+) \| ([\d.]+) \| (admitted|refused): (\w+) \| ([\d.]+) \|$",
+    r"^\| (\w+) \| ([\d,.]+) (\w+) \| ([\d.]+) \| ([\d.]+) \| (admitted|refused): (\w+) \| ([\d.]+) \|$",
     HOW_TO,
     re.MULTILINE,
 )
@@ -33,9 +33,13 @@ def nano(text: str) -> int:
     return 0 if text == "0" else parse_amount(Decimal(text))
 
 
+def units(text: str, meter: str) -> int:
+    return nano(text) if meter == DOLLARS else int(text.replace(",", ""))
+
+
 @pytest.mark.parametrize(("slug", "used", "meter", "bought", "owed", "answer", "layer", "charged"), ROWS)
 def test_the_table_is_what_happens(slug, used, meter, bought, owed, answer, layer, charged) -> None:
-    rules, before = constraints(PLANS[slug]), int(used.replace(",", ""))
+    rules, before = constraints(PLANS[slug]), units(used, meter)
     balance = Balance(purchased=nano(bought) - nano(owed))
     verdict = decide(rules, Counters(meters={meter: before}), balance, REQUEST, NOW)
     assert (verdict.admitted, verdict.layer) == (answer == "admitted", layer)
