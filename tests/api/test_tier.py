@@ -297,3 +297,17 @@ async def test_metered_work_is_held_settled_and_released(api, ada, on_plan):
     assert (await post("settle", id=other["id"])).status_code == 409
     assert (await post("settle", id="nothing")).status_code == 404
     assert (await post("reserve", meter="pages", quantity=1)).json()["error"]["field"] == "meter"
+
+
+async def test_metered_work_is_in_the_report_of_usage_whoever_limits_it(api, ada, session):
+    """Nobody subscribed: no plan limits or prices these meters."""
+    for meter, quantity in (("document_page", 7), ("image_generation", 3)):
+        body = {"user_id": ada.user_id, "meter": meter, "quantity": quantity + 1}
+        held = (await api.post("/api/usage/reserve", headers=SERVICE, json=body)).json()
+        settle = {"user_id": ada.user_id, "id": held["id"], "quantity": quantity}
+        assert (await api.post("/api/usage/settle", headers=SERVICE, json=settle)).status_code == 200
+    body = {"user_id": ada.user_id, "meter": "document_page", "quantity": 100}
+    given_up = (await api.post("/api/usage/reserve", headers=SERVICE, json=body)).json()
+    await api.post("/api/usage/release", headers=SERVICE, json={"user_id": ada.user_id, "id": given_up["id"]})
+    report = (await api.get("/api/usage", headers=session)).json()["usage"]
+    assert {line["meter"]: line["units"] for line in report} == {"document_page": 7, "image_generation": 3}
