@@ -89,8 +89,9 @@ select format(
     coalesce(use.before, counter.pruned), use.units, use.cumulative, counter.total
 ) as problem
 from use full join feature_counter as counter using (account, feature)
-where use.cumulative - use.units is distinct from coalesce(use.before, counter.pruned)
+where use.cumulative is not null and use.cumulative - use.units is distinct from coalesce(use.before, counter.pruned)
     or use.last and use.cumulative <> counter.total
+    -- All its uses were given back, or are no longer kept.
     or use.cumulative is null and counter.total <> counter.pruned
 limit :most::bigint;
 
