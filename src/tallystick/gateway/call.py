@@ -39,8 +39,10 @@ class Call:
 
     @property
     def layer(self) -> str:
-        """Who was found to pay; "credits" where no plan has a say."""
-        return "credits" if self.admitted is None else self.admitted.layer
+        """Who was found to pay; "credits" where no plan has a say, whichever of them."""
+        if self.admitted is not None:
+            return self.admitted.layer
+        return "credits" if self.terms.charges_models else "included"
 
     def elapsed_ms(self) -> int:
         return int((time.monotonic() - self.started) * 1000)

@@ -81,4 +81,6 @@ def dispatched(call: Call, candidate: Candidate, most: Estimate) -> Dispatched:
 
 
 def _reserved(call: Call, most: Estimate) -> int:
-    return most.amount if call.admitted is None else call.admitted.amount
+    if call.admitted is not None:
+        return call.admitted.amount
+    return most.amount if call.terms.charges_models else 0

@@ -4,8 +4,9 @@ What it asks for may be made smaller, by a lower limit of output tokens, where t
 """
 
 from datetime import datetime
+from typing import Final
 
-from tallystick.base.errors import InsufficientCreditsError, InvalidInput, QuotaExceeded, RateLimited, TallystickError
+from tallystick.base.errors import InsufficientCreditsError, InvalidInput, QuotaExceeded, TallystickError
 from tallystick.base.money import AMOUNT_MAX_NANO
 from tallystick.catalog.book import Candidate
 from tallystick.catalog.plan import DOLLARS
@@ -14,12 +15,15 @@ from tallystick.gateway.call import Call
 from tallystick.gateway.estimate import Estimate, clamp, clamp_output
 from tallystick.gateway.parts import Parts
 from tallystick.gateway.terms import CONCURRENCY, terms_of
+from tallystick.gateway.wire import TooFast
 from tallystick.reservations.claim import Claim
 from tallystick.reservations.hold import OutcomeUnknown, WrongPeriod
 
+_OUTPUT: Final = "output_tokens"
+
 
 async def reserve(parts: Parts, call: Call, constraints: Constraints, candidate: Candidate, most: Estimate) -> Estimate:
-    """What is held in the end. Raises AccessDenied, RateLimited, QuotaExceeded, InsufficientCreditsError; then nothing
+    """What is held in the end. Raises AccessDenied, TooFast, QuotaExceeded, InsufficientCreditsError; then nothing
     has been counted anywhere."""
     if most.amount * parts.limits.usage_factor_max > AMOUNT_MAX_NANO:
         raise InvalidInput(call.request.limit_name or "max_tokens", "asks for more than can be held at this price")
@@ -29,10 +33,9 @@ async def reserve(parts: Parts, call: Call, constraints: Constraints, candidate:
     )
     try:
         most = await _fit(parts, call, constraints, candidate, most)
-    except OutcomeUnknown:
-        parts.settlements.release_later(call.id, call.caller.account)
-        raise
-    except TallystickError:
+    except TallystickError as error:
+        if isinstance(error, OutcomeUnknown):
+            parts.settlements.release_later(call.id, call.caller.account)
         await parts.rates.give_back(taken)
         raise
     call.rate_headers = taken.headers
@@ -50,8 +53,8 @@ async def _fit(parts: Parts, call: Call, constraints: Constraints, candidate: Ca
             at = wrong.now
         except (InsufficientCreditsError, QuotaExceeded) as refusal:
             if isinstance(refusal, QuotaExceeded) and refusal.name == CONCURRENCY:
-                raise RateLimited(f"{refusal.limit} requests at a time are in your plan, not more.", 1) from refusal
-            smaller = _smaller(parts, call, candidate, most, refusal)
+                raise _too_many(refusal) from refusal
+            smaller = _smaller(parts, call, constraints, candidate, most, refusal)
             if smaller is None or smaller.output_limit >= most.output_limit:
                 raise
             most = smaller
@@ -74,16 +77,41 @@ def _set_terms(call: Call, constraints: Constraints, most: Estimate, at: datetim
     call.terms = terms_of(constraints, call.request.model, None, most.usage, most.amount, at)
 
 
+def _too_many(refusal: QuotaExceeded) -> TooFast:
+    limit, used = refusal.limit, refusal.used
+    message = f"Your plan allows {limit} requests at a time."
+    return TooFast(message, name=CONCURRENCY, limit=limit, used=used, retry_after=1)
+
+
 def _smaller(
-    parts: Parts, call: Call, candidate: Candidate, most: Estimate, refusal: InsufficientCreditsError | QuotaExceeded
+    parts: Parts,
+    call: Call,
+    constraints: Constraints,
+    candidate: Candidate,
+    most: Estimate,
+    refusal: InsufficientCreditsError | QuotaExceeded,
 ) -> Estimate | None:
-    """The largest call that what refused this one leaves room for; None where a smaller one is no way out."""
-    if isinstance(refusal, InsufficientCreditsError):
-        if any(isinstance(claim, Claim) and claim.price for claim in call.terms.claims):
-            return None
-        return clamp(call.request, candidate, most, refusal.balance_nano, parts.limits)
-    if refusal.name == DOLLARS:
-        return clamp(call.request, candidate, most, refusal.remaining, parts.limits)
-    if refusal.name == "output_tokens":
-        return clamp_output(call.request, candidate, most, refusal.remaining, parts.limits)
+    """The largest call that what refused this one can leave room for; None where a smaller one is no way out."""
+    if isinstance(refusal, QuotaExceeded):
+        meter, units = refusal.name, refusal.remaining
+    else:
+        meter, units = _affordable(call, constraints, refusal)
+    if meter == DOLLARS:
+        return clamp(call.request, candidate, most, units, parts.limits)
+    if meter == _OUTPUT:
+        return clamp_output(call.request, candidate, most, units, parts.limits)
     return None
+
+
+def _affordable(call: Call, constraints: Constraints, refusal: InsufficientCreditsError) -> tuple[str, int]:
+    """What money can pay: of which meter, how many units."""
+    priced = [claim for claim in call.terms.claims if isinstance(claim, Claim) and claim.price]
+    if constraints.charges_models and not priced:
+        return DOLLARS, refusal.balance_nano
+    if constraints.charges_models or len(priced) != 1:
+        return "", 0
+    # What is lacking buys so many units too much, where all of them lie beyond the allowance. Where some do not, fewer
+    # are paid for, and the next refusal tells.
+    (claim,) = priced
+    lacking = refusal.required_nano - refusal.balance_nano
+    return claim.meter, claim.units - -(-lacking * claim.per // claim.price)

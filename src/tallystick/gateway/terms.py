@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from tallystick.base.errors import Forbidden
+from tallystick.base.money import format_amount
 from tallystick.catalog.plan import DOLLARS
 from tallystick.catalog.price import Usage
 from tallystick.constraints.constraints import Constraints
@@ -36,19 +37,30 @@ class Terms(Struct, frozen=True, kw_only=True, gc=False):
     def meters(self) -> tuple[str, ...]:
         return tuple(claim.meter if isinstance(claim, Claim) else "" for claim in self.claims)
 
-    def limits(self, used: tuple[int, ...]) -> list[dict[str, object]]:
-        """For the customer: each limit that the call came under, and what is used and held of it."""
-        return [
-            {"name": name, "limit": limit, "used": taken, "remaining": max(0, limit - taken)}
-            for (name, limit), taken in zip(map(_named_limit, self.claims), used, strict=True)
-            if limit is not None
-        ]
+    def limits(self, standing: tuple[int, ...], units: tuple[int, ...] | None) -> list[dict[str, object]]:
+        """For the customer: each limit that the call came under, and what is used of it. That is what stood there when
+        it was admitted (what other calls held included), with what it really used instead of what it claimed."""
+        found: list[dict[str, object]] = []
+        for place, claim in enumerate(self.claims):
+            name, limit = _named_limit(claim)
+            if limit is not None and name != CONCURRENCY:
+                used = standing[place] - claim.units + (0 if units is None else units[place])
+                counts = {"limit": limit, "used": used, "remaining": max(0, limit - used)}
+                shown = {key: format_amount(count) for key, count in counts.items()} if name == DOLLARS else counts
+                found.append({"name": name, **shown})
+        return found
+
+
+# Of whoever nothing is counted for: by whether the price book is charged.
+_PLAIN: Final = {charged: Terms(charges_models=charged) for charged in (True, False)}
 
 
 def terms_of(
     constraints: Constraints, alias: str, feature: str | None, usage: Usage, amount: int, now: datetime
 ) -> Terms:
     """Raises AccessDenied. `usage` and `amount` are the most the call can come to."""
+    if feature is None and _is_plain(constraints):
+        return _PLAIN[constraints.charges_models]
     wanted = claims(
         constraints,
         Request(
@@ -97,6 +109,18 @@ def terms_of(
     return Terms(charges_models=constraints.charges_models, claims=tuple(found))
 
 
+def _is_plain(constraints: Constraints) -> bool:
+    """Whether there is nothing to decide: most calls are of such customers, and pay for no more than this."""
+    return (
+        constraints.access
+        and not constraints.meters
+        and constraints.routes is None
+        and constraints.rates.concurrency is None
+        and constraints.access_until is None
+        and "credits" in constraints.auth_modes
+    )
+
+
 def units_used(meters: tuple[str, ...], usage: Usage, amount: int) -> tuple[int, ...]:
     """What a call really used of each meter that it claimed; `amount` is its charge by the price book."""
     return tuple(_UNITS[meter](usage, amount) if meter in _UNITS else 0 for meter in meters)
@@ -105,13 +129,13 @@ def units_used(meters: tuple[str, ...], usage: Usage, amount: int) -> tuple[int,
 def _named_limit(claim: AnyClaim) -> tuple[str, int | None]:
     if isinstance(claim, FeatureClaim):
         return claim.feature, claim.limit
-    return claim.meter, claim.allowance if claim.cap is None else claim.cap
+    return claim.meter, (claim.allowance or None) if claim.cap is None else claim.cap
 
 
 # What a call counts of each meter that a gateway knows; features ("") and concurrency end with nothing used.
 _UNITS: Final[Mapping[str, Callable[[Usage, int], int]]] = {
     "requests": lambda _usage, _amount: 1,
-    "llm_inferences": lambda _usage, _amount: 1,
+    "llm_inferences": lambda usage, _amount: usage.input_tokens + usage.output_tokens,
     "input_tokens": lambda usage, _amount: usage.input_tokens,
     "output_tokens": lambda usage, _amount: usage.output_tokens,
     DOLLARS: lambda _usage, amount: amount,
