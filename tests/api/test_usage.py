@@ -249,6 +249,8 @@ async def test_an_event_never_counts_for_someone_else(api, ada, eve):
         ({"to": "2026-02-30"}, "to"),
         ({"from": "2026-01-01", "to": "2028-01-01"}, "from"),
         ({"format": "xml"}, "format"),
+        ({"meter": "a\x00b"}, "meter"),
+        ({"from": "2026-01-01\x00"}, "from"),
     ],
 )
 async def test_a_query_that_is_wrong_is_422_naming_it(api, ada, query, field):

@@ -58,7 +58,7 @@ def read_event(given: object) -> UsageEvent:
     # A misspelt quantity that was passed over would count one for thousands.
     for name in given:
         if name not in _FIELDS:
-            raise InvalidInput(name if _is_text(name) else "events", "is not a field of a usage event")
+            raise InvalidInput(name if is_text(name) else "events", "is not a field of a usage event")
     if ("user_id" in given) == ("organization" in given):
         raise InvalidInput("user_id", "or organization is needed, and not both")
     payer = "user_id" if "user_id" in given else "organization"
@@ -92,12 +92,13 @@ def check_meter(event: UsageEvent, meter: Meter | None) -> Meter:
     return meter
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
+    """Short and printable: PostgreSQL takes no NUL, UTF-8 no lone surrogate."""
     return isinstance(value, str) and 0 < len(value) <= TEXT_CHARS_MAX and value.isprintable()
 
 
 def _text(value: object, field: str) -> str:
-    if not isinstance(value, str) or not _is_text(value):
+    if not isinstance(value, str) or not is_text(value):
         raise InvalidInput(field, f"must be a printable text of 1 to {TEXT_CHARS_MAX} characters")
     return value
 
@@ -124,7 +125,7 @@ def _properties(value: object) -> dict[str, object]:
     if not isinstance(value, Mapping) or len(value) > PROPERTIES_MAX:
         raise InvalidInput("properties", f"must be an object of at most {PROPERTIES_MAX} members")
     for name, one in value.items():
-        if not _is_text(name):
+        if not is_text(name):
             raise InvalidInput("properties", "must have short printable names")
         if not (one is None or isinstance(one, bool | int | Decimal) or _is_property_text(one)):
             raise InvalidInput(

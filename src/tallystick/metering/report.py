@@ -16,6 +16,7 @@ from tallystick.base.errors import InvalidInput
 from tallystick.catalog.plan import DOLLARS
 from tallystick.constraints.constraints import PeriodRule
 from tallystick.constraints.period import Period
+from tallystick.metering.event import is_text
 from tallystick.metering.span import span
 
 GroupBy = Literal["meter", "day", "key", "model"]
@@ -76,17 +77,21 @@ async def usage_report(
     Raises InvalidInput, and RangeTooLarge rather than tell a part of a sum."""
     if group_by not in GROUPINGS:
         raise InvalidInput("group_by", f"must be one of {', '.join(GROUPINGS)}")
+    if meter is not None and not is_text(meter):
+        raise InvalidInput("meter", "must be the name of a meter")
     # All of it as of one moment.
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         asked = span(rule, await queries.clock(connection), from_, to)
         of = {"account": account, "from_at": asked.starts_at, "to_at": asked.ends_at, "group_by": group_by}
         events = [row async for row in queries.event_usage(connection, **of, meter=meter, rows_max=rows_max)]
         records = [row async for row in queries.gateway_usage(connection, **of, rows_max=rows_max)]
+        if max(sum(row["rows"] for row in events), sum(row["rows"] for row in records)) > rows_max:
+            raise RangeTooLarge(
+                "from", f"must be nearer to to: there is more usage than the {rows_max} rows of a report"
+            )
         claims: list[asyncpg.Record] = []
         if any(row["claiming"] for row in records):
             claims = [row async for row in queries.gateway_claims(connection, **of)]
-    if max(sum(row["rows"] for row in events), sum(row["rows"] for row in records)) > rows_max:
-        raise RangeTooLarge("from", f"must be nearer to to: there is more usage than the {rows_max} rows of a report")
     lines = _lines(events, records, claims, meter)
     if len(lines) > LINES_MAX:
         raise RangeTooLarge("from", f"must be nearer to to: the report would have more than {LINES_MAX} lines")
