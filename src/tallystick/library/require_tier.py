@@ -38,11 +38,8 @@ class GatedUse:
     """A task of its own: a request that is cancelled while it is counted must still find what to give back."""
     give_back: GiveBack
     has_request_id: bool
-
-    @property
-    def is_foreign(self) -> bool:
-        """Another request has counted it, so that it is not this one's to give back."""
-        return self.has_request_id and self.counting.result().repeated
+    """Then it is never given back: another request of the same id, which was told that it is counted, may be using it.
+    Whoever fails repeats it for nothing."""
 
 
 @dataclass
@@ -76,12 +73,14 @@ def require_tier(
     where it is not the installed one. `request_id` is a dependency that gives an id (`idempotency_key` reads the
     header): the same one is counted once for each user, so give it only where your handler does the work of an id once.
 
-    The use is given back "on_error" (the answer's status is 400 or more, or there is none), "on_5xx", or "never"."""
+    The use is given back "on_error" (the answer's status is 400 or more, or there is none), "on_5xx", or "never"; and
+    one with a request id never, for to repeat it costs nothing."""
 
-    def fixed_units() -> Any:
+    # Async, or FastAPI would run each of them in a thread.
+    async def fixed_units() -> Any:
         return units
 
-    def no_request_id() -> None:
+    async def no_request_id() -> None:
         return None
 
     async def gate(
@@ -91,17 +90,17 @@ def require_tier(
         asked_as: Annotated[str | None, Depends(request_id or no_request_id)],
     ) -> bool:
         here = gated(request)
-        # Of this feature alone: a request that passes two gates is a use of both.
-        scoped = None if asked_as is None else str(id_for_request(feature, text(asked_as, "request_id")))
-        counting = asyncio.create_task(_use(here.tally, who, feature, count, scoped))
-        here.uses.append(GatedUse(user=who, counting=counting, give_back=give_back, has_request_id=scoped is not None))
         try:
+            # Of this feature alone: a request that passes two gates is a use of both.
+            scoped = None if asked_as is None else str(id_for_request(feature, text(asked_as, "request_id")))
+            counting = asyncio.create_task(_use(here.tally, who, feature, count, scoped))
+            here.uses.append(GatedUse(user=who, counting=counting, give_back=give_back, has_request_id=bool(scoped)))
             await asyncio.shield(counting)
-        except UnknownFeature as error:
-            # Nothing that who asks could mend.
-            raise Misconfigured(f"The catalog has no feature {feature!r}.") from error
-        except TallystickError:
+        except TallystickError as error:
             here.refused = True
+            if isinstance(error, UnknownFeature):
+                # Nothing that who asks could mend.
+                raise Misconfigured(f"The catalog has no feature {feature!r}.") from error
             raise
         return True
 
@@ -112,7 +111,7 @@ async def _use(tally: Counter, user: str, feature: str, units: int, request_id: 
     return await tally.use(user, feature, units=units, request_id=request_id)
 
 
-def idempotency_key(request: Request) -> str | None:
+async def idempotency_key(request: Request) -> str | None:
     """For `request_id`: the header `Idempotency-Key`, where the request has one."""
     return request.headers.get("idempotency-key")
 

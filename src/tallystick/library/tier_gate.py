@@ -28,7 +28,6 @@ log = structlog.get_logger()
 
 User = Callable[..., str | Awaitable[str]]
 _LEAST_STATUS: Final = {"on_error": 400, "on_5xx": 500, "never": 1000}
-_TOO_MANY: Final = 429
 
 
 class Installable(Counter, Protocol):
@@ -116,7 +115,7 @@ async def _give_back(request: GatedRequest, status: int) -> list[GatedUse]:
         if gated.counting.exception() is not None:
             # Refused: nothing was counted.
             continue
-        if gated.is_foreign or not (request.refused or status >= _LEAST_STATUS[gated.give_back]):
+        if gated.has_request_id or not (request.refused or status >= _LEAST_STATUS[gated.give_back]):
             standing.append(gated)
             continue
         use = gated.counting.result()
@@ -163,9 +162,9 @@ def _takes_a_request_only(user: User) -> bool:
     return len(parameters) == 1 and (parameters[0].annotation is Request or parameters[0].name == "request")
 
 
-def _as_dependency(user: User) -> Callable[..., str]:
+def _as_dependency(user: User) -> Callable[..., Awaitable[str]]:
     # Through one more function, so that an application's tests can still override its own.
-    def current(found: Annotated[str, Depends(user)]) -> str:
+    async def current(found: Annotated[str, Depends(user)]) -> str:
         return found
 
     return current
