@@ -10,7 +10,7 @@ from tallystick.accounts import organization
 from tallystick.base.errors import NotFound
 from tallystick.catalog.publish import apply
 from tallystick.subscriptions import subscription
-from tallystick.subscriptions.advance import advance
+from tallystick.subscriptions.advance import advance, advance_one
 from tallystick.subscriptions.cancel import cancel
 from tallystick.subscriptions.change_plan import change_plan
 from tallystick.subscriptions.dunning import mark_active
@@ -64,6 +64,7 @@ async def test_what_became_due_while_nobody_looked_happens_in_its_order(connecti
 async def test_the_clock_of_the_caller_cannot_run_ahead(connection, pool, acme):
     made = await subscribe(connection, acme.id, "starter")
     assert await advance(pool, made.trial_ends_at + timedelta(days=1)) == 0
+    assert await advance_one(connection, acme.id, made.trial_ends_at + timedelta(days=1)) is False
     assert (await subscription.live(connection, acme.id)).status == "trialing"
 
 

@@ -124,6 +124,13 @@ async def test_a_run_that_died_half_way_is_finished_by_the_next(connection, pool
     assert [tuple(row) for row in documents] == [(2, "20")] * 5
 
 
+async def test_a_run_may_end_early_and_the_next_goes_on(connection, pool, shop):
+    for number in range(103):
+        await publish_constraints(connection, (await organization.create(connection, name=f"Org {number}")).id)
+    await apply(connection, MORE, now=at("2024-01-01"))
+    assert [await publish_old(pool, pages_max=1) for _ in range(3)] == [100, 3, 0]
+
+
 async def test_two_runs_at_once_compile_each_document_once(connection, pool, shop):
     for number in range(10):
         await publish_constraints(connection, (await organization.create(connection, name=f"Org {number}")).id)

@@ -1,6 +1,7 @@
 """Do something for many organizations, each in a transaction of its own, no failure in another's way."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable
+from itertools import count
 from typing import Final
 
 import asyncpg
@@ -25,11 +26,12 @@ async def each(
     work: Callable[[asyncpg.Connection, str], Awaitable[bool]],
     *,
     progress: Callable[[int], None] = lambda _done: None,
+    pages_max: int | None = None,
 ) -> int:
     """Call `work` for every organization that `find` finds; returns for how many it did something. `progress` hears
     that number after each page. The first failure is raised at the end."""
     done, after, failure = 0, "", None
-    while True:
+    for _ in count() if pages_max is None else range(pages_max):
         async with pool.acquire() as connection:
             organizations = [row["organization"] async for row in find(connection, after)]
             for organization in organizations:

@@ -57,9 +57,11 @@ async def publish_if_old(connection: asyncpg.Connection, organization: str, offe
     return bool(old)
 
 
-async def publish_old(pool: asyncpg.Pool, progress: Callable[[int], None] = lambda _done: None) -> int:
+async def publish_old(
+    pool: asyncpg.Pool, progress: Callable[[int], None] = lambda _done: None, *, pages_max: int | None = None
+) -> int:
     """Compile again every document that is older than the catalog; returns how many. Any number of these may run at
-    once, and who stops one calls it again."""
+    once, and who stops one, or ends it after `pages_max` pages, calls it again: what is left is still old."""
     async with pool.acquire() as connection:
         if not await queries.is_any_old(connection):
             return 0
@@ -70,6 +72,7 @@ async def publish_old(pool: asyncpg.Pool, progress: Callable[[int], None] = lamb
         lambda connection, after: queries.old(connection, features=features, plans=plans, after=after, row_limit=PAGE),
         lambda connection, organization: publish_if_old(connection, organization, offer),
         progress=progress,
+        pages_max=pages_max,
     )
 
 
