@@ -1,4 +1,4 @@
-"""`python -m bench [ledger] [gateway] [streams] [start] [growth]`: the figures, as ratios within one run.
+"""`python -m bench [ledger] [plans] [gateway] [streams] [start] [growth]`: the figures, as ratios within one run.
 
 Without names everything but growth is run. It exits with 1 when the books of a run do not add up, whatever its speed;
 a missed target is told in the table.
@@ -13,14 +13,14 @@ from typing import Final
 
 import uvloop
 
-from bench import gateway, growth, ledger, litellm_proxy, machine, start, streams
+from bench import gateway, growth, ledger, litellm_proxy, machine, plans, start, streams
 from bench.effort import FULL, QUICK, Effort, say
 from bench.embedded import add_database, embedded_postgres
 from bench.load import LoadFailed
 from bench.report import Figure, WrongBooks, markdown, medians, write
 
 _DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-_ALWAYS: Final = ("ledger", "gateway", "streams", "start")
+_ALWAYS: Final = ("ledger", "plans", "gateway", "streams", "start")
 # Each opens its accounts anew, which takes longer than it measures.
 _LEDGER_ROUNDS: Final = 3
 
@@ -34,6 +34,7 @@ def main() -> int:
         "gateway": gateway.run,
         "streams": streams.run,
         "start": start.run,
+        "plans": plans.run,
         "growth": partial(growth.run, transfers=chosen.transfers),
         "litellm": litellm_proxy.run,
     }

@@ -142,7 +142,7 @@ def decide(constraints: Constraints, counters: Counters, balance: Balance, reque
         before = counters.meters.get(meter.constraint.meter, 0)
         if meter.constraint.cap is not None and before + meter.units > meter.constraint.cap:
             return _capped(meter, meter.constraint.cap, before)
-        due += worst_price(meter.constraint, before, meter.units)
+        due += price_between(meter.constraint, before, before + meter.units)
     if due == 0:
         return _included(wanted.meters, counters)
     return _paid(due, balance, constraints.credit_limit)
@@ -152,11 +152,6 @@ def price_between(constraint: MeterConstraint, before: int, after: int) -> int:
     """What going from `before` to `after` used units costs: the prices of all steps of a period make up exactly the
     price of the whole, in whatever order they are taken."""
     return _price(constraint, _beyond(constraint, after)) - _price(constraint, _beyond(constraint, before))
-
-
-def worst_price(constraint: MeterConstraint, before: int, units: int) -> int:
-    """The most that `units` after `before` can cost: where a step begins, its rounding may fall on it or not."""
-    return _price(constraint, _beyond(constraint, before + units) - _beyond(constraint, before))
 
 
 def used_in_window(uses: Sequence[Use], now: datetime) -> int:

@@ -18,9 +18,16 @@ where a.posted is distinct from coalesce(fold.posted, 0) limit :most::bigint;
 
 -- name: held_is_sum_of_open_holds
 with holds as (
-    select account, sum(amount) as held from hold where state = 'open' group by account
+    select account, sum(amount) as held
+    from (
+        select account, amount from hold where state = 'open'
+        union all
+        -- What units held of a meter can still cost belongs to no one hold.
+        select account, pending from meter_counter where pending > 0
+    ) as aside (account, amount)
+    group by account
 )
-select format('account %s shows %s held, its open holds sum to %s', account, coalesce(a.held::text, 'nothing'),
+select format('account %s shows %s held, its open holds and pending meters sum to %s', account, coalesce(a.held::text, 'nothing'),
     coalesce(holds.held, 0)) as problem
 from holds full join (select id as account, held from ledger_account) as a using (account)
 where a.held is distinct from coalesce(holds.held, 0) limit :most::bigint;

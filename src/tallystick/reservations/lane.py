@@ -31,6 +31,9 @@ _POST_BATCH_WITH_CLAIMS: Final = (
     " codes, amounts, layers, availables, refused, retry_at, taken, now"
     f" from post_batch_with_claims({', '.join(f'${n}' for n in range(1, 36))})"
 )
+# A plan made while a table was nearly empty reads all of it, from either side of a join, and would be kept. By the time
+# of these batches of a connection the tables are larger by an order of magnitude, and the planner sees that.
+_REPLAN_AT: Final = frozenset(4**n for n in range(1, 9))
 _PAUSE_S: Final = 0.05
 _PAUSE_AWAY_S: Final = 0.5
 
@@ -88,6 +91,8 @@ class Lane:
         self._connection: asyncpg.Connection | None = None
         self._statement: PreparedStatement | None = None
         self._statement_with_claims: PreparedStatement | None = None
+        # Batches of this connection.
+        self._posted = 0
         self._away = False
         self._stopping = False
         # Reserves that may have been done although their callers were told that nobody knows.
@@ -177,6 +182,7 @@ class Lane:
             left_s = max(deadline - self._loop.time(), _PAUSE_S)
             try:
                 statement = self._statement or await self._connect(left_s)
+                await self._replan_sometimes(left_s)
                 if batch.claims:
                     statement = self._statement_with_claims or await self._prepare_for_claims(left_s)
                 row = await statement.fetchrow(*batch.arguments(self._number, self._lanes), timeout=left_s)
@@ -249,12 +255,18 @@ class Lane:
 
     async def _connect(self, timeout_s: float) -> PreparedStatement:
         self._connection = await connect(self._dsn, f"tallystick lane {self._number}", timeout_s)
+        self._posted = 0
         try:
             self._statement = await self._connection.prepare(_POST_BATCH, timeout=timeout_s)
         except _UNREACHABLE as error:
             self._disconnect()
             raise Unavailable(f"the ledger cannot be used: {error}") from error
         return self._statement
+
+    async def _replan_sometimes(self, timeout_s: float) -> None:
+        self._posted += 1
+        if self._posted in _REPLAN_AT and self._connection is not None:
+            await self._connection.execute("discard plans", timeout=timeout_s)
 
     async def _prepare_for_claims(self, timeout_s: float) -> PreparedStatement:
         if self._connection is None:

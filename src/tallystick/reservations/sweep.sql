@@ -7,9 +7,7 @@ where (:after::timestamptz is null or created_at > :after::timestamptz) and crea
     and state = 'open';
 
 -- name: still_open
--- Without what lies beyond allowances, which the end of a hold adds by itself.
-select
-    id, account, amount - coalesce((select sum(claim.charge) from unnest(claims) as claim), 0)::bigint as amount, created_at, expires_at, dispatcher
+select id, account, amount, created_at, expires_at, dispatcher
 from hold
 where id = any(:ids::uuid[]) and state = 'open'
 order by created_at;

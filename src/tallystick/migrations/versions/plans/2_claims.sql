@@ -10,8 +10,15 @@ create table meter_counter (
     -- Units of holds that have ended, as they were really used; units that open holds claim.
     used bigint not null default 0,
     held bigint not null default 0,
+    -- The price in force: nanocredits for each `per` units beyond the allowance.
+    allowance bigint not null default 0,
+    price bigint not null default 0,
+    per bigint not null default 1,
+    -- What the units held can still cost: the price of used + held less that of used. It is part of what the account
+    -- holds, and belongs to no one hold: whichever ends first, what lies beyond the allowance is paid for.
+    pending bigint not null default 0,
     primary key (account, meter, starts_at),
-    constraint counts check (used >= 0 and held >= 0)
+    constraint counts check (used >= 0 and held >= 0 and pending >= 0)
 ) with (fillfactor = 40);
 
 -- `total` only grows, except where a use is given back. Used at T = total - cumulative of the last use that is at or
@@ -45,11 +52,11 @@ create type claim as (
     -- At most, and really: `used` is null while the hold is open.
     units bigint,
     used bigint,
-    -- Nanocredits for each `per` units beyond the allowance, as the price stood when the request was admitted.
+    -- Nanocredits for each `per` units beyond the allowance: as admitted, then as charged.
     allowance bigint,
     price bigint,
     per bigint,
-    -- Nanocredits for units beyond the allowance: the most while the hold is open, then what was charged.
+    -- Nanocredits for units beyond the allowance: what was set aside for them, then what was charged.
     charge bigint
 );
 
@@ -90,7 +97,12 @@ where a.id = promoted.account;
 
 -- What `p_units` beyond an allowance cost in nanocredits: exact, rounded up once.
 create function price_of(p_units bigint, p_price bigint, p_per bigint) returns bigint language sql immutable as $$
-    select case when p_price = 0 or p_units <= 0 then 0 else div(p_units::numeric * p_price + p_per - 1, p_per)::bigint end
+    select case
+        when p_price = 0 or p_units <= 0 then 0
+        -- Nearly always the product fits, and numeric costs ten times as much.
+        when p_units < 1000000000 and p_price < 1000000000 then (p_units * p_price + p_per - 1) / p_per
+        else div(p_units::numeric * p_price + p_per - 1, p_per)::bigint
+    end
 $$;
 
 -- What is used of a feature in the 30 days before `p_now`, of which the last moment does not count any more.

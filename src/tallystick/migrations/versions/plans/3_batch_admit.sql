@@ -29,7 +29,7 @@ begin
                 p_ids[1], p_accounts[1], p_amounts[1], p_counted[1], p_claim_meters, p_claim_units
             )];
             select
-                array[hold.amount], array[hold.layer], array[a.posted - a.held - a.floor - a.overdraft],
+                array[hold.amount + (select sum(claim.charge)::bigint from unnest(hold.claims) as claim)], array[hold.layer], array[a.posted - a.held - a.floor - a.overdraft],
                 array[null::integer], array[null::timestamptz]
             into amounts, layers, availables, refused, retry_at
             from hold join ledger_account as a on a.id = hold.account where hold.id = p_ids[1];
@@ -43,27 +43,24 @@ begin
                 item.place, item.number::integer, p_accounts[item.place] as account, item.meter, item.starts_at,
                 item.units, item.allowance, item.cap, item.price, item.per,
                 item.starts_at > p_now or item.ends_at <= p_now as elsewhen,
+                coalesce(counter.used, 0) as used, coalesce(counter.pending, 0) as pending,
                 coalesce(
                     case
                         when item.starts_at is null then (
-                            select counter.total - coalesce(
+                            select counted.total - coalesce(
                                 (
                                     select use.cumulative from feature_use as use
-                                    where use.account = counter.account and use.feature = counter.feature
+                                    where use.account = counted.account and use.feature = counted.feature
                                         and use.at <= p_now - interval '720 hours'
                                     order by use.at desc, use.cumulative desc
                                     limit 1
                                 ),
-                                counter.pruned
+                                counted.pruned
                             )
-                            from feature_counter as counter
-                            where counter.account = p_accounts[item.place] and counter.feature = item.meter
+                            from feature_counter as counted
+                            where counted.account = p_accounts[item.place] and counted.feature = item.meter
                         )
-                        else (
-                            select counter.used + counter.held from meter_counter as counter
-                            where counter.account = p_accounts[item.place] and counter.meter = item.meter
-                                and counter.starts_at = item.starts_at
-                        )
+                        else counter.used + counter.held
                     end,
                     0
                 ) as standing
@@ -71,33 +68,48 @@ begin
                 p_claim_places, p_claim_meters, p_claim_starts, p_claim_ends, p_claim_units, p_claim_allowances,
                 p_claim_caps, p_claim_prices, p_claim_pers
             ) with ordinality as item (place, meter, starts_at, ends_at, units, allowance, cap, price, per, number)
+            left join lateral (
+                select one.used, one.held, one.pending from meter_counter as one
+                where one.account = p_accounts[item.place] and one.meter = item.meter and one.starts_at = item.starts_at
+                limit 1
+            ) as counter on true
         ),
         alone as (
             select
                 claim.*,
-                min(number) filter (where standing + units > cap) over (partition by place) as over,
-                min(number) filter (where elsewhen) over (partition by place) as elsewhere
+                -- What is set aside already may not be what it should be: after more was used than was claimed, and
+                -- after a change of the price. The next request that is admitted makes it right.
+                price_of(standing - allowance, price, per) - price_of(used - allowance, price, per) - pending as lack,
+                min(number) filter (where standing + units > cap) over per_place as over,
+                min(number) filter (where elsewhen) over per_place as elsewhere
             from claim
+            window per_place as (partition by place)
         ),
         together as (
             select
                 alone.*,
-                (standing + sum(case when over is null and elsewhere is null then units else 0 end) over (
-                    partition by account, meter, starts_at order by place, number
-                ))::bigint as after
+                (standing + sum(case when over is null and elsewhere is null then units else 0 end) over in_order)::bigint
+                    as after,
+                over is null and elsewhere is null
+                    and count(*) filter (where over is null and elsewhere is null) over in_order = 1 as first,
+                (min(allowance) over per_counter, min(price) over per_counter, min(per) over per_counter)
+                    <> (max(allowance) over per_counter, max(price) over per_counter, max(per) over per_counter) as mixed
             from alone
+            window
+                per_counter as (partition by account, meter, starts_at),
+                in_order as (partition by account, meter, starts_at order by place, number)
         ),
         priced as materialized (
             select
                 together.*,
-                -- Beyond the allowance, each rounded up: where its step begins at settle is not known yet.
-                price_of(standing + units - greatest(allowance, standing), price, per) as least,
-                price_of(after - greatest(allowance, after - units), price, per) as most
+                price_of(standing + units - allowance, price, per) - price_of(standing - allowance, price, per) + lack as least,
+                price_of(after - allowance, price, per) - price_of(after - units - allowance, price, per)
+                    + case when first then lack else 0 end as most
             from together
         ),
         request as (
             select
-                place, account, min(over) as over, min(elsewhere) as elsewhere, bool_or(after > cap) as crowded,
+                place, account, min(over) as over, min(elsewhere) as elsewhere, bool_or(after > cap or mixed) as crowded,
                 p_amounts[place] + sum(least)::bigint as least, p_amounts[place] + sum(most)::bigint as most
             from priced
             group by place, account
@@ -126,8 +138,9 @@ begin
                     when known is null then 'no_account'
                     when elsewhere is not null then 'period'
                     when over is not null then 'limit'
-                    when least > spendable then 'insufficient'
-                    when contested or whole > spendable then 'left'
+                    -- What its plan pays for is not refused for what a customer owes.
+                    when least > 0 and least > spendable then 'insufficient'
+                    when contested or whole > 0 and whole > spendable then 'left'
                     else 'admitted'
                 end as code
             from funded
@@ -153,7 +166,7 @@ begin
         from decided;
         if 'admitted' = any(codes) then
             perform batch_admit_write(
-                p_now, p_ids, p_accounts, amounts, p_expires_in_s, p_dispatchers, p_counted, codes, layers,
+                p_now, p_ids, p_accounts, p_amounts, amounts, p_expires_in_s, p_dispatchers, p_counted, codes, layers,
                 p_claim_places, p_claim_meters, p_claim_starts, p_claim_ends, p_claim_units, p_claim_allowances,
                 p_claim_prices, p_claim_pers, v_charges
             );
@@ -218,15 +231,15 @@ $$;
 
 -- What was decided, in one statement.
 create function batch_admit_write(
-    p_now timestamptz, p_ids uuid[], p_accounts bigint[], p_amounts bigint[], p_expires_in_s integer[],
-    p_dispatchers uuid[], p_counted boolean[], p_codes text[], p_layers layer[],
+    p_now timestamptz, p_ids uuid[], p_accounts bigint[], p_amounts bigint[], p_set_aside bigint[],
+    p_expires_in_s integer[], p_dispatchers uuid[], p_counted boolean[], p_codes text[], p_layers layer[],
     p_claim_places integer[], p_claim_meters text[], p_claim_starts timestamptz[], p_claim_ends timestamptz[],
     p_claim_units bigint[], p_claim_allowances bigint[], p_claim_prices bigint[], p_claim_pers bigint[],
     p_claim_charges bigint[]
 ) returns void language sql as $$
     with request as materialized (
         select item.place::integer, item.account, item.amount
-        from unnest(p_accounts, p_amounts, p_codes) with ordinality as item (account, amount, code, place)
+        from unnest(p_accounts, p_set_aside, p_codes) with ordinality as item (account, amount, code, place)
         where item.code = 'admitted'
     ),
     claim as materialized (
@@ -268,17 +281,33 @@ create function batch_admit_write(
     ),
     money as (
         update ledger_account as a
-        set held = a.held + need.amount
-        from (select account, sum(amount)::bigint as amount from request where amount > 0 group by account) as need
-        where a.id = need.account
+        set held = a.held + paid.amount
+        from (
+            select account, sum(amount)::bigint as amount from request where amount <> 0 group by account
+        ) as paid
+        where a.id = paid.account
     ),
-    metered as (
-        insert into meter_counter as counter (account, meter, starts_at, ends_at, held)
-        select account, meter, starts_at, min(ends_at), sum(units)::bigint
+    need as materialized (
+        select
+            account, meter, starts_at, min(ends_at) as ends_at, sum(units)::bigint as units,
+            min(allowance) as allowance, min(price) as price, min(per) as per, sum(charge)::bigint as pending
         from claim where starts_at is not null
         group by account, meter, starts_at
-        order by account, meter, starts_at
-        on conflict (account, meter, starts_at) do update set held = counter.held + excluded.held
+    ),
+    metered as (
+        update meter_counter as counter
+        set held = counter.held + need.units, allowance = need.allowance, price = need.price, per = need.per,
+            pending = counter.pending + need.pending
+        from need
+        where counter.account = need.account and counter.meter = need.meter and counter.starts_at = need.starts_at
+        returning counter.account, counter.meter, counter.starts_at
+    ),
+    begun as (
+        insert into meter_counter (account, meter, starts_at, ends_at, held, allowance, price, per, pending)
+        select account, meter, starts_at, ends_at, units, allowance, price, per, pending
+        from need
+        where ((account, meter, starts_at) in (select metered.account, metered.meter, metered.starts_at from metered))
+            is not true
     ),
     used as (
         insert into feature_use (account, feature, at, units, cumulative, hold)
@@ -315,7 +344,7 @@ create function batch_admit_again(
         when p_counted <> (hold.created_at = hold.expires_at) then 'conflict'
         when p_counted and hold.state = 'settled' then 'repeated'
         when hold.state <> 'open' then 'ended'
-        when hold.amount - (select sum(item.charge) from unnest(hold.claims) as item) <> p_amount then 'conflict'
+        when hold.amount <> p_amount then 'conflict'
         else 'repeated'
     end
     from hold where hold.id = p_id

@@ -5,12 +5,16 @@ create function batch_price(
     -- For each hold where its units begin in `p_units`, one for each claim; 0: as claimed; null: not asked for here.
     p_unit_starts integer[], p_units bigint[],
     -- As they came, with the overage added; and which holds those are.
-    out actuals bigint[], out overages bigint[], out priced boolean[]
+    out actuals bigint[], out overages bigint[], out priced boolean[],
+    -- What counters had set aside and need no more, at the first hold that gives it back.
+    out freed bigint[]
 ) language plpgsql as $$
 declare
     v_back record;
     v_places integer[];
     v_overages bigint[];
+    v_free_places integer[];
+    v_free bigint[];
 begin
     -- Uses of features that were counted at once, or whose request came to nothing, leave their windows.
     for v_back in
@@ -42,7 +46,6 @@ begin
     claim as materialized (
         select
             ending.place, ending.id, ending.account, ending.actual, item.number, item.meter, item.starts_at, item.units,
-            item.allowance, item.price, item.per,
             case
                 when ending.actual is null then 0
                 when ending.unit_start = 0 or item.starts_at is null then item.units
@@ -54,13 +57,16 @@ begin
     ),
     counted as (
         select
-            claim.*,
-            (
-                select counter.used from meter_counter as counter
-                where counter.account = claim.account and counter.meter = claim.meter
-                    and counter.starts_at = claim.starts_at
-            ) + (sum(used) over (partition by account, meter, starts_at order by place, number))::bigint as after
+            claim.*, counter.used as before, counter.held, counter.allowance, counter.price, counter.per, counter.pending,
+            (counter.used + sum(claim.used) over (
+                partition by claim.account, claim.meter, claim.starts_at order by place, number
+            ))::bigint as after
         from claim
+        left join lateral (
+            select one.* from meter_counter as one
+            where one.account = claim.account and one.meter = claim.meter and one.starts_at = claim.starts_at
+            limit 1
+        ) as counter on true
     ),
     charged as materialized (
         select
@@ -69,6 +75,18 @@ begin
                 price_of(after - allowance, price, per) - price_of(after - used - allowance, price, per), 0
             ) as charge
         from counted
+    ),
+    turned as materialized (
+        select
+            account, meter, starts_at, min(place) as place, sum(used)::bigint as used, sum(units)::bigint as units,
+            pending - least(
+                pending,
+                price_of((before + held + sum(used) - sum(units))::bigint - allowance, price, per)
+                - price_of((before + sum(used))::bigint - allowance, price, per)
+            ) as freed
+        from charged
+        where starts_at is not null
+        group by account, meter, starts_at, before, held, allowance, price, per, pending
     ),
     list as materialized (
         select
@@ -86,21 +104,27 @@ begin
     ),
     metered as (
         update meter_counter as counter
-        set used = counter.used + change.used, held = counter.held - change.units
-        from (
-            select account, meter, starts_at, sum(used)::bigint as used, sum(units)::bigint as units
-            from charged where starts_at is not null
-            group by account, meter, starts_at
-        ) as change
-        where counter.account = change.account and counter.meter = change.meter
-            and counter.starts_at = change.starts_at
+        set used = counter.used + turned.used, held = counter.held - turned.units,
+            pending = counter.pending - turned.freed
+        from turned
+        where counter.account = turned.account and counter.meter = turned.meter
+            and counter.starts_at = turned.starts_at
     )
-    select array_agg(list.place), array_agg(list.overage) into v_places, v_overages from list;
+    select
+        (select array_agg(list.place) from list), (select array_agg(list.overage) from list),
+        array_agg(turned.place), array_agg(turned.freed)
+    into v_places, v_overages, v_free_places, v_free
+    from turned
+    where turned.freed > 0;
 
     -- One by one: as a join of two lists without an index it would look at every pair.
     actuals := p_actuals;
     overages := array_fill(0::bigint, array[cardinality(p_ids)]);
     priced := array_fill(false, array[cardinality(p_ids)]);
+    freed := array_fill(0::bigint, array[cardinality(p_ids)]);
+    for v_n in 1..coalesce(cardinality(v_free), 0) loop
+        freed[v_free_places[v_n]] := freed[v_free_places[v_n]] + v_free[v_n];
+    end loop;
     for v_n in 1..coalesce(cardinality(v_places), 0) loop
         overages[v_places[v_n]] := v_overages[v_n];
         priced[v_places[v_n]] := true;

@@ -1,3 +1,6 @@
+-- A hold that has ended on an account which may be short, and all that its end sets free.
+create type short_end as (id uuid, freed bigint);
+
 drop function batch_end(timestamptz, bigint, bigint, uuid[], bigint[], bigint[], usage_entry[]);
 
 -- Settle (actual given) and release (actual null) open holds; see post_batch. One with claims has been ended
@@ -5,14 +8,14 @@ drop function batch_end(timestamptz, bigint, bigint, uuid[], bigint[], bigint[],
 create function batch_end(
     p_now timestamptz, p_revenue bigint, p_receivable bigint,
     p_ids uuid[], p_accounts bigint[], p_actuals bigint[], p_usage usage_entry[],
-    p_priced boolean[],
+    p_priced boolean[], p_freed bigint[],
     out charged bigint, out shortfall bigint, out provider_cost bigint,
     out accounts bigint[], out posted bigint[], out held bigint[], out available bigint[],
     out exceptions batch_exception[]
 ) language plpgsql as $$
 declare
     v_left integer[];
-    v_short uuid[];
+    v_short short_end[];
     -- Accounts of which nothing was held and nothing is charged: their plan pays.
     v_untouched bigint[];
     v_slow record;
@@ -32,7 +35,7 @@ begin
     ended as (
         select * from plain
         union all
-        select asked.ordinal, hold.id, hold.account, hold.amount, hold.actual
+        select asked.ordinal, hold.id, hold.account, hold.amount + p_freed[asked.ordinal], hold.actual
         from asked
         join lateral (select * from hold where hold.id = asked.id limit 1) as hold on true
         where p_priced[asked.ordinal]
@@ -62,7 +65,7 @@ begin
         (select coalesce(sum(moved.amount), 0) from moved), 0,
         array_agg(balance.id), array_agg(balance.posted), array_agg(balance.held), array_agg(balance.available),
         case when (select count(*) from change where freed > 0 or change.actual > 0) > count(*) then (
-            select array_agg(ended.id) from ended
+            select array_agg((ended.id, ended.amount)::short_end) from ended
             where (ended.account in (select balance.id from balance)) is not true
                 and (ended.account in (select change.account from change where freed > 0 or change.actual > 0)) is true
         ) end,
@@ -148,5 +151,56 @@ begin
         left join hold on hold.id = p_ids[place] and hold.account = p_accounts[place]
         left join ledger_account as a on a.id = hold.account;
     end if;
+end
+$$;
+
+drop function batch_end_short(timestamptz, bigint, bigint, uuid[]);
+
+-- Charge holds that have just been ended on accounts which cannot pay all of them: down to the floor and no further,
+-- the rest is receivable. The settlements that free most go first, so that no shortfall is written while another
+-- settlement of the same batch leaves money over.
+create function batch_end_short(
+    p_now timestamptz, p_revenue bigint, p_receivable bigint, p_ends short_end[],
+    out charged bigint, out shortfall bigint,
+    out accounts bigint[], out posted bigint[], out held bigint[], out available bigint[]
+) language plpgsql as $$
+begin
+    with share as materialized (
+        select hold.id, hold.account, short.freed as amount, coalesce(hold.actual, 0) as actual,
+            least(coalesce(hold.actual, 0), short.freed + greatest(
+                0,
+                a.posted - a.held - a.floor + coalesce(sum(short.freed - coalesce(hold.actual, 0)) over (
+                    partition by hold.account order by coalesce(hold.actual, 0) - short.freed, hold.id
+                    rows between unbounded preceding and 1 preceding
+                ), 0)
+            ))::bigint as charge
+        from unnest(p_ends) as short
+        join hold on hold.id = short.id
+        join ledger_account as a on a.id = hold.account
+    ),
+    balance as (
+        update ledger_account as a
+        set posted = a.posted - change.charge, held = a.held - change.freed
+        from (
+            select account, sum(share.charge)::bigint as charge, sum(share.amount)::bigint as freed
+            from share
+            group by account
+        ) as change
+        where a.id = change.account
+        returning a.id, a.posted, a.held, a.posted - a.held - a.floor - a.overdraft as available
+    ),
+    moved as (
+        insert into transfer (at, debit, credit, amount, kind, operation)
+        select p_now, share.account, p_revenue, share.charge, 'usage'::transfer_kind, share.id
+        from share where share.charge > 0
+        union all
+        select p_now, p_receivable, p_revenue, share.actual - share.charge, 'shortfall', share.id
+        from share where share.actual > share.charge
+    )
+    select
+        (select sum(share.charge) from share), (select sum(share.actual - share.charge) from share),
+        array_agg(balance.id), array_agg(balance.posted), array_agg(balance.held), array_agg(balance.available)
+    into charged, shortfall, accounts, posted, held, available
+    from balance;
 end
 $$;

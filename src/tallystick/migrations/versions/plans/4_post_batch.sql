@@ -14,7 +14,7 @@ create function post_batch(
     p_reserve_dispatchers uuid[],
     p_deduct_ids uuid[], p_deduct_accounts bigint[], p_deduct_amounts bigint[],
     -- Which of the ends have claims, which batch_price has seen to.
-    p_priced boolean[] default null,
+    p_priced boolean[] default null, p_freed bigint[] default null,
     out accounts bigint[], out posted bigint[], out held bigint[], out available bigint[],
     out exceptions batch_exception[]
 ) language plpgsql
@@ -48,7 +48,7 @@ begin
     end if;
     if cardinality(p_end_ids) > 0 then
         v_ended := batch_end(
-            v_now, v_revenue, v_receivable, p_end_ids, p_end_accounts, p_end_actuals, p_usage, p_priced
+            v_now, v_revenue, v_receivable, p_end_ids, p_end_accounts, p_end_actuals, p_usage, p_priced, p_freed
         );
         accounts := v_ended.accounts;
         posted := v_ended.posted;
@@ -131,7 +131,7 @@ begin
         p_lane, p_lanes, p_end_ids, p_end_accounts, v_priced.actuals, p_usage,
         p_extend_ids, p_extend_accounts, p_extend_amounts, p_extend_expires_in_s,
         p_reserve_ids, p_reserve_accounts, p_reserve_amounts, p_reserve_expires_in_s, p_reserve_dispatchers,
-        p_deduct_ids, p_deduct_accounts, p_deduct_amounts, v_priced.priced
+        p_deduct_ids, p_deduct_accounts, p_deduct_amounts, v_priced.priced, v_priced.freed
     );
     accounts := v_posted.accounts;
     posted := v_posted.posted;
@@ -161,6 +161,7 @@ create or replace function expire_holds(p_lane integer, p_ids uuid[]) returns in
 declare
     v_due uuid[];
     v_accounts bigint[];
+    v_priced record;
 begin
     perform pg_advisory_xact_lock(31249, p_lane);
     select array_agg(id order by id), array_agg(account order by id) into v_due, v_accounts
@@ -170,7 +171,7 @@ begin
     if v_due is null then
         return 0;
     end if;
-    perform batch_price(
+    v_priced := batch_price(
         v_due, v_accounts, array_fill(null::bigint, array[cardinality(v_due)]), array_fill(0, array[cardinality(v_due)]),
         '{}'
     );
@@ -179,7 +180,15 @@ begin
     )
     update ledger_account as a
     set held = a.held - sums.amount
-    from (select account, sum(amount)::bigint as amount from expired group by account) as sums
+    from (
+        select account, sum(amount)::bigint as amount
+        from (
+            select account, amount from expired
+            union all
+            select * from unnest(v_accounts, v_priced.freed)
+        ) as free (account, amount)
+        group by account
+    ) as sums
     where a.id = sums.account;
     return cardinality(v_due);
 end
