@@ -26,7 +26,6 @@ from tallystick.constraints.verdict import (
     decide,
     price_between,
     used_in_window,
-    worst_price,
 )
 
 PLAN = read_plan(
@@ -212,11 +211,20 @@ def test_the_price_of_a_period_is_exact_however_it_is_divided(meter: MeterConstr
     assert charged == -(-meter.price * beyond // meter.per)
 
 
-@given(PRICES, st.integers(0, 100), st.integers(0, 40), st.integers(0, 100))
-def test_what_is_set_aside_is_enough_wherever_below_it_the_request_ends(meter, before, units, earlier) -> None:
-    at = max(0, before - earlier)
-    for used in {0, units // 2, units}:
-        assert 0 <= price_between(meter, at, at + used) <= worst_price(meter, before, units)
+@given(PRICES, st.integers(0, 100), st.data())
+def test_what_is_set_aside_is_enough_whichever_request_ends_first(meter, used, data) -> None:
+    """Set aside is the price of used + held less that of used; each end takes its charge and keeps the same for the rest."""
+    claimed = data.draw(st.lists(st.integers(0, 40), max_size=8))
+    held = sum(claimed)
+    aside = price_between(meter, used, used + held)
+    for units in data.draw(st.permutations(claimed)):
+        really = data.draw(st.integers(0, units))
+        charge = price_between(meter, used, used + really)
+        used, held = used + really, held - units
+        rest = price_between(meter, used, used + held)
+        assert charge + rest <= aside
+        aside = rest
+    assert aside == 0
 
 
 COUNTED = st.fixed_dictionaries({"requests": st.integers(0, 6), DOLLARS: st.integers(0, 101 * CREDIT)})
@@ -240,7 +248,7 @@ def test_nothing_is_admitted_beyond_a_limit_and_nothing_refused_below(counted, u
         "requests": requests <= 4,
         DOLLARS: dollars <= 100 * CREDIT or not asked.amount,
     }
-    due = asked.amount + worst_price(REQUESTS, counted["requests"], asked.units["requests"])
+    due = asked.amount + price_between(REQUESTS, counted["requests"], requests)
     paid = due == 0 or due <= balance.promotional + balance.purchased + RULES.credit_limit
     assert verdict.admitted == (all(fits.values()) and paid)
     assert verdict.admitted or verdict.name == next((name for name, fit in fits.items() if not fit), "credit_limit")
