@@ -172,6 +172,16 @@ async def test_what_two_servers_could_read_in_two_ways_is_read_in_none(world: Wo
     assert await world.pool.fetchval("select count(*) from hold") == 0
 
 
+async def test_nothing_from_a_catalog_becomes_a_header_of_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = await world.customer()
+    monkeypatch.setattr("tallystick.gateway.answer._text", lambda name: name.encode() + b"\r\nset-cookie: a=b")
+    response = await world.http(customer).post("/chat/completions", json=body())
+    assert response.status_code == 500
+    assert "set-cookie" not in response.headers
+
+
 async def test_a_large_body_waits_until_its_key_is_known(world: World) -> None:
     customer = await world.customer()
     response = await world.http(customer).post("/chat/completions", json=body(user="u" * 190_000))
