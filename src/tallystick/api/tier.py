@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tallystick.accounts import secret_token
 from tallystick.accounts.organization import OrganizationSuspended
+from tallystick.api import tier_documentation as documentation
 from tallystick.api.dependencies import Dependencies
 from tallystick.api.errors import error_body
 from tallystick.api.exact_json import ExactJSON
@@ -53,7 +54,7 @@ class GiveBackBody(_Body):
     id: str
 
 
-@router.get("/usage")
+@router.get("/usage", responses=documentation.USAGE)
 async def usage(who: Reader, dependencies: Dependencies) -> Response:
     """How often each feature was used in the 30 days that end now; null is unlimited."""
     found = await dependencies.tally.usage(who)
@@ -67,7 +68,7 @@ async def usage(who: Reader, dependencies: Dependencies) -> Response:
     )
 
 
-@router.get("/check")
+@router.get("/check", responses=documentation.CHECK)
 async def check(
     who: Reader, dependencies: Dependencies, feature: str, units: Annotated[int, Query(ge=1)] = 1
 ) -> Response:
@@ -75,14 +76,14 @@ async def check(
     return ExactJSON(await dependencies.tally.check(who, feature, units))
 
 
-@router.post("/use")
+@router.post("/use", openapi_extra=documentation.SERVICE, responses=documentation.USE)
 async def use(body: UseBody, request: Request, dependencies: Dependencies) -> Response:
     """Count the use of a feature before it happens, for a service. The same `request_id` is counted once."""
     dependencies.accepted_services.check(request.headers)
     return ExactJSON(await dependencies.tally.use(body.user_id, body.feature, body.units, body.request_id))
 
 
-@router.post("/give-back")
+@router.post("/give-back", openapi_extra=documentation.SERVICE, responses=documentation.GIVE_BACK)
 async def give_back(body: GiveBackBody, request: Request, dependencies: Dependencies) -> Response:
     """Take a use that came to nothing out of its window, by the `id` it was counted under."""
     dependencies.accepted_services.check(request.headers)
