@@ -35,6 +35,7 @@ from tallystick.ledger.verify import checks as ledger_checks
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.verify import checks as reservation_checks
 from tallystick.subscriptions.live import LiveConstraints
+from tallystick.subscriptions.subscribe import subscribe
 
 SECRET = "sk-provider-0123456789abcdef"
 # Round rates: 1,000 nanocredits for an input token, 500 for a cached one, 2,000 for an output one; twice the cost.
@@ -105,6 +106,22 @@ class World:
     async def customer(self, credits_nano: int = CREDIT, default_max_tokens: int | None = None) -> Customer:
         return await make_customer(self.pool, credits_nano, default_max_tokens)
 
+    async def subscriber(self, plan: str, credits_nano: int = 0) -> Customer:
+        made = await make_customer(self.pool, credits_nano)
+        async with self.pool.acquire() as connection:
+            await subscribe(connection, made.organization, plan)
+        return made
+
+    async def counted(self, customer: Customer, meter: str) -> tuple[int, int]:
+        """What is used and what is held of a meter."""
+        row = await self.pool.fetchrow(
+            "select coalesce(sum(used), 0)::bigint as used, coalesce(sum(held), 0)::bigint as held from meter_counter"
+            " where account = $1 and meter = $2",
+            customer.account,
+            meter,
+        )
+        return row["used"], row["held"]
+
     def sdk(self, customer: Customer, **options: Any) -> Any:
         client = AsyncOpenAI(base_url=self.base_url, api_key=customer.secret, max_retries=0, **options)
         self.clients.append(client)
@@ -143,8 +160,9 @@ class World:
             )
         )
 
-    async def check_books(self, customer: Customer, funds: int = CREDIT) -> None:
-        """Funds - charges = balance, nothing is held, and every charge is its price times its usage."""
+    async def check_books(self, customer: Customer, funds: int = CREDIT, *, by_price: bool = True) -> None:
+        """Funds - charges = balance, nothing is held, and every charge is its price times its usage, where it is the
+        price book that charges."""
         await self.quiet(customer)
         account = await self.pool.fetchrow("select * from ledger_account where id = $1", customer.account)
         records = await self.records(customer)
@@ -158,7 +176,7 @@ class World:
             broken = [problem for check in CHECKS for problem in await check.run(connection)]
         assert broken == []
         for row in records:
-            if row["charge"]:
+            if row["charge"] and by_price:
                 plain = row["input_tokens"] - row["cached_tokens"]
                 exact = plain * INPUT + row["cached_tokens"] * CACHED + row["output_tokens"] * OUTPUT
                 assert row["charge"] == exact
@@ -203,14 +221,17 @@ async def run_world(
     upstream: UpstreamLimits = UPSTREAM,
     policy: Policy = DEFAULT,
     provider: Any = None,
+    plans: str = "",
+    rates: Rates | None = None,
 ) -> AsyncIterator[World]:
+    """`plans` are further tables of the catalog."""
     async with contextlib.AsyncExitStack() as stack:
         if provider is None:
             provider = FakeProvider()
             await provider.start()
             stack.push_async_callback(provider.stop)
         async with pool.acquire() as connection:
-            await apply(connection, CATALOG.format(base_url=provider.base_url), now=datetime.now(UTC))
+            await apply(connection, CATALOG.format(base_url=provider.base_url) + plans, now=datetime.now(UTC))
             book = await load_book(connection, lambda _reference: SECRET)
         changes = Changes(dsn)
         lanes = Lanes(dsn, patience_s=2.0)
@@ -225,7 +246,7 @@ async def run_world(
             lanes=lanes,
             keyring=keyring,
             constraints=constraints,
-            rates=Rates(),
+            rates=rates or Rates(),
             book=lambda: book,
             upstream=Upstream(upstream),
             journal=journal,
