@@ -12,7 +12,10 @@ from tallystick.ledger.seal import seal
 from tallystick.reservations.lanes import Lanes
 from tests.ledger.money import broken_laws, customer
 
-TABLES = ("transfer", "usage_record", "ledger_block", "operation", "catalog_entry")
+TABLES = (
+    *("transfer", "usage_record", "usage_event", "usage_event_register", "ledger_block", "operation", "catalog_entry"),
+    "subscription_event",
+)
 
 
 async def guarded_tables(connection: asyncpg.Connection) -> list[str]:

@@ -63,7 +63,7 @@ async def test_law_1_held_without_a_hold(connection: asyncpg.Connection, account
     found = await broken(connection, "update hold set state = 'expired' where state = 'open'")
     assert found == {
         "law 1: what is held is the sum of the open holds": [
-            f"account {account} shows 50 held, its open holds sum to 0"
+            f"account {account} shows 50 held, its open holds and pending meters sum to 0"
         ]
     }
 

@@ -6,6 +6,7 @@ import asyncpg
 
 from tallystick.ledger import read
 from tallystick.ledger import verify as ledger_verify
+from tallystick.metering import verify as metering_verify
 from tallystick.payments import verify as payments_verify
 from tallystick.reservations import verify as reservations_verify
 
@@ -32,7 +33,8 @@ class Verification:
 
 async def verify_books(pool: asyncpg.Pool) -> Verification:
     """Run every check, in the order of the laws, and read the trial balance, all in one REPEATABLE READ snapshot."""
-    checks = [*ledger_verify.checks, *reservations_verify.checks, *payments_verify.checks]
+    checks = [*ledger_verify.checks, *reservations_verify.checks, *metering_verify.checks]
+    checks += payments_verify.checks
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         outcomes = [
             Outcome(check.law, check.name, await check.run(connection))

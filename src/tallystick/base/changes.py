@@ -112,7 +112,9 @@ class Changes:
 
     async def _wait_for_a_reason_to_look(self) -> None:
         try:
-            await asyncio.wait_for(self._look_now.wait(), self._poll_interval_s)
+            # Not wait_for, which in Python 3.11 loses a cancellation that comes with the event.
+            async with asyncio.timeout(self._poll_interval_s):
+                await self._look_now.wait()
         except TimeoutError:
             return
         finally:

@@ -92,8 +92,14 @@ cross join (values ('append_only', 'changed'), ('append_only_truncate', 'truncat
 where relnamespace = (select relnamespace from pg_class where oid = 'transfer'::regclass)
     and relkind in ('r', 'p')
     and (
-        relname in ('transfer', 'usage_record', 'ledger_block', 'operation', 'catalog_entry')
-        or oid in (select inhrelid from pg_inherits where inhparent in ('transfer'::regclass, 'usage_record'::regclass))
+        relname in (
+            'transfer', 'usage_record', 'usage_event', 'usage_event_register', 'ledger_block', 'operation',
+            'catalog_entry', 'subscription_event'
+        )
+        or oid in (
+            select inhrelid from pg_inherits
+            where inhparent in ('transfer'::regclass, 'usage_record'::regclass, 'usage_event'::regclass)
+        )
     )
     and not exists (
         select from pg_trigger
