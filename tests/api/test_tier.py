@@ -291,6 +291,8 @@ async def test_metered_work_is_held_settled_and_released(api, ada, on_plan):
         "id": held["id"], "meter": "document_page", "quantity": 5, "charged": 0, "balance": 0, "available": 0,
     }  # fmt: skip
     assert (await post("settle", id=held["id"], quantity=5)).json() == settled.json()
+    other_quantity = await post("settle", id=held["id"], quantity=4)
+    assert (other_quantity.status_code, other_quantity.json()["error"]["code"]) == (409, "hold_conflict")
     assert (await post("release", id=held["id"])).status_code == 409
     other = (await post("reserve", meter="document_page", quantity=15)).json()
     assert (await post("release", id=other["id"])).json() == {"released": True}

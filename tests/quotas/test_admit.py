@@ -101,7 +101,7 @@ async def test_many_windows_with_a_moved_clock_none_over_none_lost(windows, new_
     """Days pass between bursts of 64; a model that keeps every use says what must have been admitted."""
     dice = random.Random(20)
     customer = await new_customer(**{FEATURE: 25})
-    ages: list[tuple[int, int]] = []
+    ages = []
     for _ in range(windows):
         days = dice.choice([0, 1, 3, 9, 17, 29])
         await age(customer, days)

@@ -21,7 +21,7 @@ from tallystick.library.tally_engine import HeldCharge, SettledCharge
 from tallystick.quotas.limit import check_access, check_units, limit_of
 from tallystick.quotas.reading import reading
 from tallystick.reservations.claim import Admitted, AnyClaim, Claim, FeatureClaim
-from tallystick.reservations.hold import HoldEnded, HoldNotFound, WrongPeriod
+from tallystick.reservations.hold import HoldConflict, HoldEnded, HoldNotFound, WrongPeriod
 from tallystick.reservations.lanes import LIFE_MAX_S, Lanes
 from tallystick.reservations.usage_record import UsageRecord
 
@@ -81,6 +81,9 @@ async def settle_charge(
     used: int = most if quantity is None else quantity
     if type(used) is not int or not 0 <= used <= most:
         raise InvalidInput("quantity", f"must be a whole number from 0 to {most}, which was admitted")
+    if found["state"] == "settled" and found["used"] != used:
+        # Where neither costs anything the ledger would see the same charge twice.
+        raise HoldConflict(f"{hold} was settled before, with another quantity")
     settled = await lanes.settle_claims(hold, account, 0, (used, *others), usage=_record(hold, account, found))
     return SettledCharge(
         id=str(hold),

@@ -1,7 +1,7 @@
 -- name: find_charge(hold, account)^
 -- Only holds of charges: their first claim is one on a meter, with what the work can come to at most.
 select
-    state::text as state, amount, (claims[1]).meter as meter,
+    state::text as state, amount, (claims[1]).meter as meter, (claims[1]).used as used,
     array(select claim.units from unnest(claims) with ordinality as claim order by claim.ordinality) as units,
     extract(epoch from clock_timestamp() - created_at) * 1000 as age_ms
 from hold
