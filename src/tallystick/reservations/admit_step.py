@@ -50,7 +50,9 @@ def answer(ids: list[UUID], wanted: list[Wanted], futures: "list[Future[Any]]", 
         future = futures[place]
         if not future.done():
             if code in ("admitted", "repeated"):
-                future.set_result(Admitted(layer=layer, amount=amount, used=tuple(taken), repeated=code == "repeated"))
+                # Below zero where a cheaper price than before also frees what was set aside for others.
+                held, repeated = max(0, amount), code == "repeated"
+                future.set_result(Admitted(layer=layer, amount=held, used=tuple(taken), repeated=repeated))
             elif code == "limit":
                 number = refused - 1 - first
                 future.set_exception(_exceeded(claims[number], taken[number], retry_at))

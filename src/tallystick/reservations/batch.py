@@ -154,7 +154,8 @@ class Batch:
         units: list[int] = []
         for used in self.end.units:
             starts.append(None if used is None else len(units) + 1 if used else 0)
-            units.extend(used or ())
+            # Led by how many they are, so that the units of another hold are never taken for this one's.
+            units.extend((len(used), *used) if used else ())
         admit = self.admit
         yield from (starts, units, admit.ids, admit.accounts, admit.amounts, admit.lives_s)
         yield from admit_step.columns(admit.extras)

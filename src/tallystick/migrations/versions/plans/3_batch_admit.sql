@@ -149,7 +149,7 @@ begin
             array_agg(code order by place), array_agg(most order by place),
             array_agg(
                 case
-                    when most = 0 then 'included'::layer
+                    when most <= 0 then 'included'::layer
                     when free - running >= backing then 'promotional'
                     when free - running >= 0 then 'purchased'
                     else 'overage'

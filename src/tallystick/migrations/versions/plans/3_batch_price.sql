@@ -1,8 +1,16 @@
+-- Units that are not one for each claim of their hold: whose would the next ones be?
+create function refuse_units(p_hold uuid, p_count bigint) returns bigint language plpgsql as $$
+begin
+    raise exception 'hold % does not have % claims', p_hold, p_count using errcode = 'invalid_parameter_value';
+end
+$$;
+
 -- End holds with claims as far as their claims go: what was really used of each, what that costs beyond the allowances,
 -- and the counters made right. See post_batch; batch_end then does what is left, the money.
 create function batch_price(
     p_ids uuid[], p_accounts bigint[], p_actuals bigint[],
-    -- For each hold where its units begin in `p_units`, one for each claim; 0: as claimed; null: not asked for here.
+    -- For each hold where in `p_units` it stands how many its units are, and after that the units, one for each claim;
+    -- 0: as claimed; null: not asked for here.
     p_unit_starts integer[], p_units bigint[],
     -- As they came, with the overage added; and which holds those are.
     out actuals bigint[], out overages bigint[], out priced boolean[],
@@ -49,7 +57,9 @@ begin
             case
                 when ending.actual is null then 0
                 when ending.unit_start = 0 or item.starts_at is null then item.units
-                else p_units[ending.unit_start + item.number::integer - 1]
+                when p_units[ending.unit_start] = cardinality(ending.claims)
+                    then p_units[ending.unit_start + item.number::integer]
+                else refuse_units(ending.id, p_units[ending.unit_start])
             end as used
         from ending
         cross join lateral unnest(ending.claims) with ordinality
@@ -144,7 +154,9 @@ begin
             ) as overage, (
                 select bool_and(claim.used = case
                     when item.unit_start = 0 or claim.starts_at is null then claim.units
-                    else p_units[item.unit_start + claim.number::integer - 1]
+                    when p_units[item.unit_start] = cardinality(hold.claims)
+                        then p_units[item.unit_start + claim.number::integer]
+                    else -1
                 end)
                 from unnest(hold.claims) with ordinality
                     as claim (meter, starts_at, units, used, allowance, price, per, charge, number)

@@ -137,8 +137,8 @@ begin
                 when hold.id is null then 'not_found'
                 -- With claims that its caller did not know of: once more, through batch_price.
                 when hold.state = 'open' then 'claims'
-                when p_actuals[place] is null and hold.claims is not null and hold.state = 'settled'
-                    and hold.created_at = hold.expires_at then 'claims'
+                when p_actuals[place] is null and hold.state = 'settled' and hold.created_at = hold.expires_at
+                    and exists (select from unnest(hold.claims) as claim where claim.starts_at is null) then 'claims'
                 when hold.state = 'settled' and hold.actual = p_actuals[place] then 'repeated'
                 when hold.state = 'released' and p_actuals[place] is null then 'repeated'
                 when hold.state = 'settled' and p_actuals[place] is not null then 'conflict'
