@@ -101,6 +101,7 @@ class World:
     base_url: str
     folder: Path
     book: Book
+    constraints: LiveConstraints
     clients: list[Any] = field(default_factory=list)
 
     async def customer(self, credits_nano: int = CREDIT, default_max_tokens: int | None = None) -> Customer:
@@ -256,7 +257,7 @@ async def run_world(
         await app.start()
         stack.push_async_callback(app.shutdown)
         base_url = await stack.enter_async_context(serve(app))
-        world = World(dsn, pool, provider, app, journal, lanes, base_url, folder, book)
+        world = World(dsn, pool, provider, app, journal, lanes, base_url, folder, book, constraints)
         yield world
         for client in world.clients:
             await (client.aclose() if isinstance(client, httpx.AsyncClient) else client.close())

@@ -4,16 +4,14 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
-from gateway_provider import FakeProvider, answer, chunk, event, stream
-from gateway_world import LIMITS, OUTPUT, UPSTREAM, Customer, World, body, make_customer, run_world
+from gateway_faults import arrived, gateway_process, prepared, start_call
+from gateway_provider import answer, chunk, event, stream
+from gateway_world import LIMITS, OUTPUT, UPSTREAM, World, body, make_customer, run_world
 from msgspec.structs import replace
 
 from tallystick.base.ids import new_id
@@ -21,49 +19,6 @@ from tallystick.gateway.journal import Journal, read
 from tallystick.gateway.recover import Recovery, settle_orphans
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.sweep import Sweeper
-
-
-@contextlib.asynccontextmanager
-async def gateway_process(dsn: str, folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    script = Path(__file__).with_name("gateway_process.py")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(script), dsn, str(folder), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(20):
-            while not (line := (await process.stdout.readline()).decode()).startswith("http"):
-                assert line, "the gateway did not start"
-        yield process, line.strip()
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.communicate()
-
-
-async def start_call(base_url: str, customer: Customer, **fields: Any) -> "asyncio.Task[Any]":
-    async def call() -> Any:
-        async with httpx.AsyncClient(base_url=base_url, timeout=20) as client:
-            headers = {"authorization": f"Bearer {customer.secret}"}
-            with contextlib.suppress(httpx.TransportError):
-                return await client.post("/chat/completions", json=body(**fields), headers=headers)
-
-    return asyncio.create_task(call())
-
-
-async def arrived(provider: FakeProvider, calls: int) -> None:
-    async with asyncio.timeout(10):
-        while len(provider.calls) < calls:
-            await asyncio.sleep(0.01)
-
-
-async def prepared(dsn: str, pool: asyncpg.Pool, folder: Path, stack: contextlib.AsyncExitStack) -> FakeProvider:
-    provider = FakeProvider()
-    await provider.start()
-    stack.push_async_callback(provider.stop)
-    async with run_world(dsn, pool, folder, provider=provider):
-        pass  # publishes the catalog
-    return provider
 
 
 async def test_each_hold_of_a_killed_gateway_is_ended_once(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:

@@ -1,53 +1,15 @@
 """The database goes away at the worst moments: nobody is let through unpaid, nothing that was paid for is lost."""
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
+from gateway_faults import fault, settled
 from gateway_provider import answer, spoken, stream
-from gateway_world import INPUT, OUTPUT, Customer, World, body, run_world
+from gateway_world import INPUT, OUTPUT, World, body, run_world
 
 CHARGE = 10 * INPUT + 5 * OUTPUT
-
-
-class Database:
-    """Takes the test's database away and gives it back, while the server it is on goes on."""
-
-    def __init__(self, server_dsn: str, dsn: str) -> None:
-        self._server_dsn, self._name = server_dsn, dsn.rsplit("/", 1)[1]
-
-    async def away(self) -> None:
-        await self._run(
-            f'alter database "{self._name}" with allow_connections false',
-            f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{self._name}'",
-        )
-
-    async def back(self) -> None:
-        await self._run(f'alter database "{self._name}" with allow_connections true')
-
-    async def _run(self, *statements: str) -> None:
-        connection = await asyncpg.connect(self._server_dsn)
-        for statement in statements:
-            await connection.execute(statement)
-        await connection.close()
-
-
-@contextlib.asynccontextmanager
-async def fault(server_dsn: str, dsn: str) -> AsyncIterator[Database]:
-    database = Database(server_dsn, dsn)
-    try:
-        yield database
-    finally:
-        await database.back()
-
-
-async def settled(world: World, customer: Customer) -> None:
-    async with asyncio.timeout(20):
-        while await world.app.unready() is not None or await world.open_holds(customer):
-            await asyncio.sleep(0.05)
 
 
 async def test_away_at_settle_time_the_journal_has_it_and_then_the_ledger(server_dsn: str, world: World) -> None:
