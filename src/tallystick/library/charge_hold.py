@@ -149,7 +149,7 @@ def _record(hold: UUID, account: int, found: asyncpg.Record) -> UsageRecord:
         usage_source="none",
         cost=0,
         charge=0,
-        reserved=found["amount"],
+        reserved=found["reserved"],
         outcome="completed",
         rule="charge",
         status=0,

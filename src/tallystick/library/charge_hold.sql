@@ -1,7 +1,9 @@
 -- name: find_charge(hold, account)^
--- Only holds of charges: their first claim is one on a meter, with what the work can come to at most.
+-- Only holds of charges: their first claim is one on a meter, with what the work can come to at most. What was set aside
+-- for units beyond the allowance stands on the claim, not on the hold.
 select
-    state::text as state, amount, (claims[1]).meter as meter, (claims[1]).used as used,
+    state::text as state, amount + (select coalesce(sum(claim.charge), 0) from unnest(claims) as claim)::bigint as reserved,
+    (claims[1]).meter as meter, (claims[1]).used as used,
     array(select claim.units from unnest(claims) with ordinality as claim order by claim.ordinality) as units,
     extract(epoch from clock_timestamp() - created_at) * 1000 as age_ms
 from hold
