@@ -11,7 +11,7 @@ from tallystick.base.errors import InsufficientCreditsError, QuotaExceeded, Unav
 from tallystick.base.ids import new_id
 from tallystick.ledger.account import open_account
 from tallystick.reservations.claim import UNLIMITED, AnyClaim, Claim, FeatureClaim
-from tallystick.reservations.hold import HoldEnded, OutcomeUnknown
+from tallystick.reservations.hold import HoldConflict, HoldEnded, OutcomeUnknown
 from tallystick.reservations.lanes import Lanes
 from tests.ledger.money import broken_laws, customer
 
@@ -234,6 +234,21 @@ async def test_absurd_usage_still_ends_its_hold(connection: asyncpg.Connection, 
     assert (settled.posted, settled.held) == (0, 0)
     assert await counters(connection, account) == {"requests": (10**15, 0)}
     assert await broken_laws(connection) == {}
+
+
+async def test_who_does_not_know_of_claims_is_answered_the_same_again(
+    connection: asyncpg.Connection, lanes: Lanes
+) -> None:
+    account = await customer(connection, 100)
+    hold = await admit(lanes, account, requests(5, price=2), amount=3)
+    first = await lanes.settle(hold, account, 3)
+    assert await lanes.settle(hold, account, 3) == first
+    assert (await lanes.settle_claims(hold, account, 3, (5,))).charge == 13
+    for actual in (2, 13):
+        with pytest.raises(HoldConflict):
+            await lanes.settle(hold, account, actual)
+    with pytest.raises(HoldEnded):
+        await lanes.release(hold, account)
 
 
 async def test_a_hold_that_was_never_open_is_not_released(connection: asyncpg.Connection, lanes: Lanes) -> None:

@@ -12,7 +12,7 @@ create function batch_price(
     -- For each hold where in `p_units` it stands how many its units are, and after that the units, one for each claim;
     -- 0: as claimed; null: not asked for here.
     p_unit_starts integer[], p_units bigint[],
-    -- As they came, with the overage added; and which holds those are.
+    -- As they came, with the overage added; and which holds those are: null where it was not asked for.
     out actuals bigint[], out overages bigint[], out priced boolean[],
     -- What counters had set aside and need no more, at the first hold that gives it back.
     out freed bigint[]
@@ -130,7 +130,10 @@ begin
     -- One by one: as a join of two lists without an index it would look at every pair.
     actuals := p_actuals;
     overages := array_fill(0::bigint, array[cardinality(p_ids)]);
-    priced := array_fill(false, array[cardinality(p_ids)]);
+    priced := array(
+        select case when unit_start is not null then false end
+        from unnest(p_unit_starts) with ordinality as item (unit_start, place) order by place
+    );
     freed := array_fill(0::bigint, array[cardinality(p_ids)]);
     for v_n in 1..coalesce(cardinality(v_free), 0) loop
         freed[v_free_places[v_n]] := freed[v_free_places[v_n]] + v_free[v_n];

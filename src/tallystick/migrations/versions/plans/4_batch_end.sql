@@ -4,7 +4,7 @@ create type short_end as (id uuid, freed bigint);
 drop function batch_end(timestamptz, bigint, bigint, uuid[], bigint[], bigint[], usage_entry[]);
 
 -- Settle (actual given) and release (actual null) open holds; see post_batch. One with claims has been ended
--- by batch_price before, but for its money: `p_priced` tells, and a null array is that there are none.
+-- by batch_price before, but for its money: `p_priced` tells. Null is that it was not asked for.
 create function batch_end(
     p_now timestamptz, p_revenue bigint, p_receivable bigint,
     p_ids uuid[], p_accounts bigint[], p_actuals bigint[], p_usage usage_entry[],
@@ -136,9 +136,7 @@ begin
             case
                 when hold.id is null then 'not_found'
                 -- With claims that its caller did not know of: once more, through batch_price.
-                when hold.state = 'open' then 'claims'
-                when p_actuals[place] is null and hold.state = 'settled' and hold.created_at = hold.expires_at
-                    and exists (select from unnest(hold.claims) as claim where claim.starts_at is null) then 'claims'
+                when hold.claims is not null and p_priced[place] is null and hold.state in ('open', 'settled') then 'claims'
                 when hold.state = 'settled' and hold.actual = p_actuals[place] then 'repeated'
                 when hold.state = 'released' and p_actuals[place] is null then 'repeated'
                 when hold.state = 'settled' and p_actuals[place] is not null then 'conflict'
