@@ -18,7 +18,14 @@ from tallystick.base.sealed import Sealer
 FILE_NAME: Final = "tallystick.toml"
 # Settings that other tools of the field name the same way keep that name; all others start with TALLYSTICK_.
 _COMMON_NAMES: Final = {"database_url", "stripe_api_key", "stripe_api_base", "stripe_webhook_secret"}
-SECRETS: Final = {"database_url", "redis_url", "stripe_api_key", "stripe_webhook_secret", "services_tokens", "sealing_keys"}
+SECRETS: Final = {
+    "database_url",
+    "redis_url",
+    "stripe_api_key",
+    "stripe_webhook_secret",
+    "services_tokens",
+    "sealing_keys",
+}
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]

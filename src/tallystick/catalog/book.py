@@ -48,6 +48,10 @@ class Book:
         """When the next candidate of `alias` may be tried. Raises as `candidates` does."""
         return self._model(alias, now).fallback
 
+    def feature(self, alias: str, now: datetime) -> str | None:
+        """The feature of which a call of `alias` is one use, if any. Raises as `candidates` does."""
+        return self._model(alias, now).feature
+
     def models(self, now: datetime) -> Sequence[Model]:
         """What can be called now, by name."""
         return list(self._page_at(now).models.values())

@@ -50,6 +50,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
     since: datetime
     fallback: FallbackPolicy
+    feature: str | None = None
+    """The feature of which each call is one use."""
 
 
 def candidate(

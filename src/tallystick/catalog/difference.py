@@ -54,12 +54,13 @@ def describe(document: Document) -> dict[str, str]:
             fields = {**describe_rates(document.rates)} if document.rates else {}
             fields["markup"] = None if document.markup_ppm is None else show_markup(document.markup_ppm)
             fields["allow_loss"] = "true" if document.allow_loss else None
-        case Route(candidates=candidates, fallback=fallback):
+        case Route(candidates=candidates, fallback=fallback, feature=feature):
             fields = {
                 "candidates": " then ".join(
                     f"{c.provider}/{c.model} (priority {c.priority}, weight {c.weight})" for c in candidates
                 ),
                 "fallback": f"attempts_max {fallback.attempts_max} on {', '.join(fallback.on) or 'nothing'}",
+                "feature": feature,
             }
         case Pack():
             fields = {

@@ -85,6 +85,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     candidates: tuple[RouteCandidate, ...]
     fallback: FallbackPolicy
+    feature: str | None = None
+    """The feature of which each call is one use, in the quota of its customer's tier."""
 
 
 class Pack(msgspec.Struct, frozen=True, kw_only=True):

@@ -126,6 +126,7 @@ def read_route(table: RouteTable, where: str) -> Route:
         alias=table.alias,
         candidates=tuple(sorted(written, key=lambda candidate: candidate.priority)),
         fallback=FallbackPolicy(attempts_max=table.fallback.attempts_max, on=tuple(table.fallback.on)),
+        feature=table.feature,
     )
 
 

@@ -119,8 +119,13 @@ class Page:
             found = [self._candidate(target) for target in self._targets(alias)]
             candidates = tuple(entry for entry in found if entry is not None)
             if candidates:
-                policy = route.document.fallback
-                models[alias] = Model(name=alias, candidates=candidates, since=route.since, fallback=policy)
+                models[alias] = Model(
+                    name=alias,
+                    candidates=candidates,
+                    since=route.since,
+                    fallback=route.document.fallback,
+                    feature=route.document.feature,
+                )
         return models
 
     def _is_sold(self, target: Target) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
-from tallystick.catalog.document import ANY, Document, EntryKind, Provider
+from tallystick.catalog.document import ANY, Document, EntryKind, Provider, Route
 from tallystick.catalog.meters import BUILT_IN
 from tallystick.catalog.plan import Feature, Plan
 from tallystick.catalog.timeline import Wanted
@@ -25,6 +25,7 @@ def reference_problems(
         *_tiers(plans, features, complete=len(plans) == len(named["plan"])),
         *_plan_names(plans, named, open_models=any(p.open_models for p in _documents(catalog, "provider", Provider))),
         *_one_default(plans),
+        *_route_features(_documents(catalog, "route", Route), named["feature"]),
     ]
 
 
@@ -69,6 +70,12 @@ def _one_default(plans: list[Plan]) -> Iterator[str]:
     defaults = [plan.slug for plan in plans if plan.default]
     if len(defaults) > 1:
         yield f"plan {', '.join(defaults)}: only one plan can be the default"
+
+
+def _route_features(routes: list[Route], features: set[str]) -> Iterator[str]:
+    for route in routes:
+        if route.feature is not None and route.feature not in features:
+            yield f"route {route.alias}: there is no feature {route.feature}"
 
 
 def _documents(catalog: Mapping[EntryKind, Mapping[str, list[Wanted]]], kind: EntryKind, type_: type[D]) -> list[D]:

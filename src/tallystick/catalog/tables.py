@@ -93,6 +93,7 @@ class RouteTable(Table, frozen=True, kw_only=True):
     alias: str
     candidates: list[CandidateTable]
     fallback: FallbackTable = FallbackTable()
+    feature: str | None = None
 
 
 class PackTable(Table, frozen=True, kw_only=True):

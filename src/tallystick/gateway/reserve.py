@@ -3,7 +3,6 @@
 What it asks for may be made smaller, by a lower limit of output tokens, where that is what there is room for.
 """
 
-from datetime import datetime
 from typing import Final
 
 from tallystick.base.errors import InsufficientCreditsError, InvalidInput, QuotaExceeded, TallystickError
@@ -27,12 +26,13 @@ async def reserve(parts: Parts, call: Call, constraints: Constraints, candidate:
     has been counted anywhere."""
     if most.amount * parts.limits.usage_factor_max > AMOUNT_MAX_NANO:
         raise InvalidInput(call.request.limit_name or "max_tokens", "asks for more than can be held at this price")
-    _set_terms(call, constraints, most, call.at)
+    feature = parts.book().feature(call.request.model, call.at)
+    call.terms = terms_of(constraints, call.request.model, feature, most.usage, most.amount, call.at)
     taken = await parts.rates.take(
         constraints.organization, constraints.rates, most.usage.input_tokens + most.usage.output_tokens
     )
     try:
-        most = await _fit(parts, call, constraints, candidate, most)
+        most = await _fit(parts, call, constraints, feature, candidate, most)
     except TallystickError as error:
         if isinstance(error, OutcomeUnknown):
             parts.settlements.release_later(call.id, call.caller.account)
@@ -42,7 +42,9 @@ async def reserve(parts: Parts, call: Call, constraints: Constraints, candidate:
     return most
 
 
-async def _fit(parts: Parts, call: Call, constraints: Constraints, candidate: Candidate, most: Estimate) -> Estimate:
+async def _fit(
+    parts: Parts, call: Call, constraints: Constraints, feature: str | None, candidate: Candidate, most: Estimate
+) -> Estimate:
     at = call.at
     while True:
         try:
@@ -60,7 +62,7 @@ async def _fit(parts: Parts, call: Call, constraints: Constraints, candidate: Ca
             most = smaller
         else:
             return most
-        _set_terms(call, constraints, most, at)
+        call.terms = terms_of(constraints, call.request.model, feature, most.usage, most.amount, at)
 
 
 async def _place(parts: Parts, call: Call, amount: int) -> None:
@@ -71,10 +73,6 @@ async def _place(parts: Parts, call: Call, amount: int) -> None:
         )
     else:
         await parts.lanes.reserve(call.id, account, amount, expires_in_s=seconds, dispatcher=dispatcher)
-
-
-def _set_terms(call: Call, constraints: Constraints, most: Estimate, at: datetime) -> None:
-    call.terms = terms_of(constraints, call.request.model, None, most.usage, most.amount, at)
 
 
 def _too_many(refusal: QuotaExceeded) -> TooFast:

@@ -11,29 +11,17 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-from asyncpg.prepared_stmt import PreparedStatement
 from prometheus_client import Counter, Histogram
 
 from tallystick.base.errors import Unavailable
 from tallystick.reservations.admit_step import Wanted
 from tallystick.reservations.batch import Batch
 from tallystick.reservations.hold import OutcomeUnknown
+from tallystick.reservations.lane_connection import LaneConnection
 from tallystick.reservations.usage_record import UsageRecord
 
 log = structlog.get_logger()
 
-_POST_BATCH: Final = (
-    "select accounts, posted, held, available, exceptions"
-    " from post_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
-)
-_POST_BATCH_WITH_CLAIMS: Final = (
-    "select accounts, posted, held, available, exceptions, overages,"
-    " codes, amounts, layers, availables, refused, retry_at, taken, now"
-    f" from post_batch_with_claims({', '.join(f'${n}' for n in range(1, 36))})"
-)
-# A plan made while a table was nearly empty reads all of it, from either side of a join, and would be kept. By the time
-# of these batches of a connection the tables are larger by an order of magnitude, and the planner sees that.
-_REPLAN_AT: Final = frozenset(4**n for n in range(1, 9))
 _PAUSE_S: Final = 0.05
 _PAUSE_AWAY_S: Final = 0.5
 
@@ -56,8 +44,6 @@ _AWAY: Final = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-
-_UNREACHABLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 StepName = Literal["end", "extend", "reserve", "deduct", "admit"]
 
@@ -88,11 +74,7 @@ class Lane:
         self._waiting = 0
         self._under_way = Batch()
         self._idle: Future[None] | None = None
-        self._connection: asyncpg.Connection | None = None
-        self._statement: PreparedStatement | None = None
-        self._statement_with_claims: PreparedStatement | None = None
-        # Batches of this connection.
-        self._posted = 0
+        self._connection: LaneConnection | None = None
         self._away = False
         self._stopping = False
         # Reserves that may have been done although their callers were told that nobody knows.
@@ -181,11 +163,8 @@ class Lane:
         while True:
             left_s = max(deadline - self._loop.time(), _PAUSE_S)
             try:
-                statement = self._statement or await self._connect(left_s)
-                await self._replan_sometimes(left_s)
-                if batch.claims:
-                    statement = self._statement_with_claims or await self._prepare_for_claims(left_s)
-                row = await statement.fetchrow(*batch.arguments(self._number, self._lanes), timeout=left_s)
+                connection = self._connection or await self._connect(left_s)
+                row = await connection.post(batch, left_s)
             except ValueError as error:
                 # The driver cannot encode it: nothing was sent.
                 await self._isolate(batch, error)
@@ -253,32 +232,13 @@ class Lane:
                 self._disowned.clear()
                 log.info("ledger_back", lane=self._number, released=len(batch.places))
 
-    async def _connect(self, timeout_s: float) -> PreparedStatement:
-        self._connection = await connect(self._dsn, f"tallystick lane {self._number}", timeout_s)
-        self._posted = 0
-        try:
-            self._statement = await self._connection.prepare(_POST_BATCH, timeout=timeout_s)
-        except _UNREACHABLE as error:
-            self._disconnect()
-            raise Unavailable(f"the ledger cannot be used: {error}") from error
-        return self._statement
-
-    async def _replan_sometimes(self, timeout_s: float) -> None:
-        self._posted += 1
-        if self._posted in _REPLAN_AT and self._connection is not None:
-            await self._connection.execute("discard plans", timeout=timeout_s)
-
-    async def _prepare_for_claims(self, timeout_s: float) -> PreparedStatement:
-        if self._connection is None:
-            raise Unavailable("the ledger is away")
-        self._statement_with_claims = await self._connection.prepare(_POST_BATCH_WITH_CLAIMS, timeout=timeout_s)
-        return self._statement_with_claims
+    async def _connect(self, timeout_s: float) -> LaneConnection:
+        self._connection = await LaneConnection.open(self._dsn, self._number, self._lanes, timeout_s)
+        return self._connection
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
-        self._statement = self._statement_with_claims = None
         if connection is not None:
-            # Not a polite close: the other side may be gone, and nothing is under way that we still want.
             connection.terminate()
 
     def _writer_ended(self, writer: "asyncio.Task[None]") -> None:
@@ -286,16 +246,6 @@ class Lane:
         if not self._stopping or writer.cancelled() or writer.exception() is not None:
             log.critical("ledger_lane_ended", lane=self._number, error=repr(writer))
             self._give_up(self._under_way, unknown=True)
-
-
-async def connect(dsn: str, application: str, timeout_s: float) -> asyncpg.Connection:
-    """A connection whose commits are on disk when they are acknowledged. Raises Unavailable."""
-    try:
-        # Whatever the server's default is; in batches it costs next to nothing.
-        settings = {"application_name": application, "synchronous_commit": "on"}
-        return await asyncpg.connect(dsn, timeout=timeout_s, server_settings=settings)
-    except _UNREACHABLE as error:
-        raise Unavailable(f"the ledger's database cannot be reached: {error}") from error
 
 
 def _unavailable() -> Unavailable:

@@ -12,7 +12,8 @@ from tallystick.base.money import AMOUNT_MAX_NANO
 from tallystick.ledger.account import FIRST_CUSTOMER, Balance, count_lanes
 from tallystick.reservations.claim import UNITS_MAX, UNLIMITED, Admitted, AnyClaim, FeatureClaim, Settled
 from tallystick.reservations.hold import ClaimsUnknown
-from tallystick.reservations.lane import Lane, connect
+from tallystick.reservations.lane import Lane
+from tallystick.reservations.lane_connection import connect
 from tallystick.reservations.usage_record import UsageRecord
 
 LIFE_MAX_S: Final = 7 * 24 * 3600
