@@ -88,6 +88,13 @@ price = 9
 rates = { requests_per_minute = 5, tokens_per_minute = 3_000 }
 
 [[plan]]
+slug = "paid"
+name = "Paid"
+strategy = "prepaid"
+price = 0
+rates = { requests_per_minute = 5, tokens_per_minute = 3_000 }
+
+[[plan]]
 slug = "pair"
 name = "Pair"
 strategy = "flat"

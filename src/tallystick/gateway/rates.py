@@ -5,6 +5,7 @@ key names its minute: what is given back late never becomes room in a later minu
 """
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -94,7 +95,8 @@ class Rates:
     away the whole limit once more. Who has no rates does not notice.
     """
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(self, address: str | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._storage: Storage = Memory() if address is None else _redis(address)
 
     async def stop(self) -> None:
@@ -108,7 +110,7 @@ class Rates:
         it cannot be counted."""
         if rates.requests_per_minute is None and rates.tokens_per_minute is None:
             return _NOTHING
-        now, taken = time.time(), Taken([], [])
+        now, taken = self._clock(), Taken([], [])
         try:
             for window in _windows(organization, rates, tokens, int(now)):
                 # Asked before it is counted: one that is refused must not take from those that are smaller.
