@@ -33,16 +33,25 @@ Key: `Authorization: Bearer tsk_...` or `x-api-key: tsk_...`. Errors come in Ope
 | `x-request-id` | the call's id: also its hold's, its receipt's and its usage record's |
 | `x-tallystick-cost` | credits charged; in a stream the usage chunk has `usage.cost` instead |
 | `x-tallystick-balance` | the balance afterwards |
+| `x-tallystick-layer` | who pays: `included` in the plan, `promotional` or `purchased` credits, `overage` (owed); \
+`credits` where no plan counts anything |
 | `x-tallystick-provider`, `x-tallystick-model`, `x-tallystick-attempts` | who answered, after how many attempts |
+| `x-ratelimit-limit-requests`, `-remaining-requests`, `-reset-requests`; the same for `-tokens` | where the plan has \
+rates: what a minute allows, what is left of it, when it is over |
+| `retry-after` | with 429 and 503: seconds |
+| `x-should-retry` | `false` with a 429 that a minute does not change; OpenAI's clients then do not try again |
 
 | status | when |
 |---|---|
 | 401 | no, unknown, revoked or expired key: one answer for all |
 | 402 `insufficient_credits` | the balance cannot hold the call; `metadata` has both ways out |
-| 403 | `organization_suspended`; a model without a price (`model_not_priced`) |
+| 403 | `access_denied`: the plan, or where its subscription stands, does not allow this; `organization_suspended`; \
+a model without a price (`model_not_priced`) |
 | 404 | unknown model, receipt or path |
 | 408, 413, 415 | a body too slow, too large, or compressed |
 | 422 | a field that cannot be bounded or understood |
+| 429 | `quota_exceeded`: a limit of the plan is used up; `rate_limit_exceeded`: too fast. \
+[Live with limits](../how-to/limits.md) |
 | 502, 504 | the provider failed or was too slow before any content; nothing was charged |
 | 503 | the ledger cannot take the call now; `Retry-After` |
 

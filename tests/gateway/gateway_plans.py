@@ -14,6 +14,16 @@ from tallystick.base.money import format_amount
 WORTH = 10 * INPUT + 5 * OUTPUT
 EXTRA = 500_000  # a request beyond those that are included
 PLANS = """
+[[feature]]
+name = "ad_generations"
+title = "Ad generations"
+limits = { free = 2, pro = 100 }
+
+[[route]]
+alias = "artist"
+feature = "ad_generations"
+candidates = [{ provider = "acme", model = "small-1" }]
+
 [[plan]]
 slug = "starter"
 name = "Starter"

@@ -288,3 +288,22 @@ async def test_a_model_outside_the_plan_and_one_that_is_nowhere(world: World) ->
     assert error.body["metadata"]["name"] == "route"
     assert (await refused(client, openai.NotFoundError, model="nowhere")).code == "model_not_found"
     assert world.provider.calls == []
+
+
+async def test_a_model_that_is_a_use_of_a_feature(world: World) -> None:
+    """Limited in a window of 30 days, whoever pays for the model."""
+    customer = await world.customer()
+    client = world.sdk(customer)
+    for used in (1, 2):
+        world.provider.then(answer(b"no", 500))
+        await refused(client, openai.InternalServerError, model="artist")
+        raw = await ask(client, model="artist")
+        limits = json.loads(raw.content)["usage"]["cost_details"]["limits"]
+        assert limits == [{"name": "ad_generations", "limit": 2, "used": used, "remaining": 2 - used}]
+        assert await told(world, customer, raw) == WORTH
+    metadata = (await refused(client, openai.RateLimitError, model="artist")).body["metadata"]
+    assert (metadata["limit_source"], metadata["name"], metadata["used"]) == ("quota", "ad_generations", 2)
+    wait = datetime.fromisoformat(metadata["retry_at"]) - datetime.now(UTC)
+    assert timedelta(days=29, hours=23) < wait <= timedelta(days=30)
+    await ask(client)
+    await world.check_books(customer)

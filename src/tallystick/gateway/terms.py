@@ -44,7 +44,9 @@ class Terms(Struct, frozen=True, kw_only=True, gc=False):
         for place, claim in enumerate(self.claims):
             name, limit = _named_limit(claim)
             if limit is not None and name != CONCURRENCY:
-                used = standing[place] - claim.units + (0 if units is None else units[place])
+                used = standing[place] - claim.units
+                if units is not None:
+                    used += claim.units if isinstance(claim, FeatureClaim) else units[place]
                 counts = {"limit": limit, "used": used, "remaining": max(0, limit - used)}
                 shown = {key: format_amount(count) for key, count in counts.items()} if name == DOLLARS else counts
                 found.append({"name": name, **shown})
