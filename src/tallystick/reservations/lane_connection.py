@@ -12,7 +12,7 @@ UNREACHABLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, as
 
 _POST: Final = (
     "select accounts, posted, held, available, exceptions"
-    " from post_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
+    " from post_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, null, null)"
 )
 _POST_WITH_CLAIMS: Final = (
     "select accounts, posted, held, available, exceptions, overages,"

@@ -1,7 +1,8 @@
+-- The functions of these names that were there before stay, for a batch that was under way when this was run: it
+-- waited for its lane, and goes on as it began.
+
 -- A hold that has ended on an account which may be short, and all that its end sets free.
 create type short_end as (id uuid, freed bigint);
-
-drop function batch_end(timestamptz, bigint, bigint, uuid[], bigint[], bigint[], usage_entry[]);
 
 -- Settle (actual given) and release (actual null) open holds; see post_batch. One with claims has been ended
 -- by batch_price before, but for its money: `p_priced` tells. Null is that it was not asked for.
@@ -151,8 +152,6 @@ begin
     end if;
 end
 $$;
-
-drop function batch_end_short(timestamptz, bigint, bigint, uuid[]);
 
 -- Charge holds that have just been ended on accounts which cannot pay all of them: down to the floor and no further,
 -- the rest is receivable. The settlements that free most go first, so that no shortfall is written while another

@@ -1,8 +1,3 @@
-drop function post_batch(
-    integer, integer, uuid[], bigint[], bigint[], usage_entry[], uuid[], bigint[], bigint[], integer[],
-    uuid[], bigint[], bigint[], integer[], uuid[], uuid[], bigint[], bigint[]
-);
-
 -- The hot path: one call posts what one lane has collected. Settles and releases first, then extensions, reserves,
 -- deductions: operations of one batch are concurrent, so this order is as good as any, and it frees money before it is
 -- asked for. An id stands in a batch once. Only the exceptions come back, and the balances after ends and deductions.
@@ -13,8 +8,8 @@ create function post_batch(
     p_reserve_ids uuid[], p_reserve_accounts bigint[], p_reserve_amounts bigint[], p_reserve_expires_in_s integer[],
     p_reserve_dispatchers uuid[],
     p_deduct_ids uuid[], p_deduct_accounts bigint[], p_deduct_amounts bigint[],
-    -- Which of the ends have claims, which batch_price has seen to.
-    p_priced boolean[] default null, p_freed bigint[] default null,
+    -- Which of the ends have claims, and what batch_price has seen to of them; null where no claims are known of.
+    p_priced boolean[], p_freed bigint[],
     out accounts bigint[], out posted bigint[], out held bigint[], out available bigint[],
     out exceptions batch_exception[]
 ) language plpgsql
@@ -89,6 +84,30 @@ begin
         update ledger_account as a set posted = a.posted - v_cost where a.id = v_provider_cost;
         update ledger_account as a set posted = a.posted + v_cost where a.id = v_provider_payable;
     end if;
+end
+$$;
+
+-- As the version before this one calls it, whose workers go on until they are replaced. Its place is kept, so that a
+-- call which is just beginning finds it.
+create or replace function post_batch(
+    p_lane integer, p_lanes integer,
+    p_end_ids uuid[], p_end_accounts bigint[], p_end_actuals bigint[], p_usage usage_entry[],
+    p_extend_ids uuid[], p_extend_accounts bigint[], p_extend_amounts bigint[], p_extend_expires_in_s integer[],
+    p_reserve_ids uuid[], p_reserve_accounts bigint[], p_reserve_amounts bigint[], p_reserve_expires_in_s integer[],
+    p_reserve_dispatchers uuid[],
+    p_deduct_ids uuid[], p_deduct_accounts bigint[], p_deduct_amounts bigint[],
+    out accounts bigint[], out posted bigint[], out held bigint[], out available bigint[],
+    out exceptions batch_exception[]
+) language plpgsql as $$
+begin
+    select posting.accounts, posting.posted, posting.held, posting.available, posting.exceptions
+    into accounts, posted, held, available, exceptions
+    from post_batch(
+        p_lane, p_lanes, p_end_ids, p_end_accounts, p_end_actuals, p_usage,
+        p_extend_ids, p_extend_accounts, p_extend_amounts, p_extend_expires_in_s,
+        p_reserve_ids, p_reserve_accounts, p_reserve_amounts, p_reserve_expires_in_s, p_reserve_dispatchers,
+        p_deduct_ids, p_deduct_accounts, p_deduct_amounts, null, null
+    ) as posting;
 end
 $$;
 
