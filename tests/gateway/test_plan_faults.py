@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 import openai
@@ -18,9 +20,11 @@ from gateway_world import Customer, World, body, make_customer, run_world
 
 from tallystick.base.ids import new_id
 from tallystick.constraints.period import period_at
-from tallystick.gateway.recover import settle_orphans
+from tallystick.gateway.journal import Journal
+from tallystick.gateway.recover import Recovery, settle_orphans
 from tallystick.reservations.claim import Claim
 from tallystick.reservations.sweep import Sweeper
+from tallystick.subscriptions.publish import publish_constraints
 from tallystick.subscriptions.subscribe import subscribe
 
 
@@ -35,6 +39,22 @@ async def subscriber(pool: asyncpg.Pool, plan: str) -> Customer:
     async with pool.acquire() as connection:
         await subscribe(connection, made.organization, plan)
     return made
+
+
+async def first_claim(world: World, customer: Customer, units: int) -> Claim:
+    """Of the plan's only meter, in the period that is now."""
+    document = await world.constraints.find(customer.organization)
+    (meter,), now = document.meters, await world.pool.fetchval("select clock_timestamp()")
+    period = period_at(document.period, now)
+    return Claim(
+        meter=meter.meter,
+        units=units,
+        starts_at=period.starts_at,
+        ends_at=period.ends_at,
+        allowance=meter.allowance,
+        price=meter.price,
+        per=meter.per,
+    )
 
 
 async def test_the_claims_of_a_killed_gateway_are_settled_by_what_it_wrote_down(
@@ -115,18 +135,7 @@ async def test_units_in_the_journal_outlive_the_process(
 async def test_an_orphan_is_charged_what_it_set_aside_once(world: World) -> None:
     """Its claims as they were made, and the price of what lies beyond the allowance no second time."""
     customer = await world.subscriber("pro")
-    document = await world.constraints.find(customer.organization)
-    (meter,), now = document.meters, await world.pool.fetchval("select clock_timestamp()")
-    period = period_at(document.period, now)
-    claim = Claim(
-        meter=meter.meter,
-        units=4,
-        starts_at=period.starts_at,
-        ends_at=period.ends_at,
-        allowance=meter.allowance,
-        price=meter.price,
-        per=meter.per,
-    )
+    claim = await first_claim(world, customer, 4)
     await world.lanes.admit(new_id(), customer.account, 0, [claim], expires_in_s=1, dispatcher=new_id())
     sweeper = Sweeper(world.pool, orphan_after_s=0, young_s=0)
     async with asyncio.timeout(10):
@@ -150,3 +159,54 @@ async def test_a_journal_that_cannot_be_written_gives_the_claims_back(world: Wor
     assert await world.counted(customer, "requests") == (0, 0)
     raw = await ask(client)
     assert json.loads(raw.content)["usage"]["cost_details"]["limits"][0]["used"] == 1
+
+
+async def test_what_was_claimed_and_never_sent_is_given_back(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:
+    """Died between the reserve and the line in the journal."""
+    dead = Journal(tmp_path / "dead")
+    dead.start()
+    async with run_world(dsn, pool, tmp_path / "alive", plans=PLANS) as world:
+        customer = await world.subscriber("starter")
+        claim = await first_claim(world, customer, 3)
+        await world.lanes.admit(new_id(), customer.account, 0, [claim], expires_in_s=900, dispatcher=dead.dispatcher)
+        assert await world.counted(customer, "requests") == (0, 3)
+        os.close(dead._file)  # as the death of the process would
+        assert await Recovery(pool, world.lanes, tmp_path / "dead").run() == 1
+        assert await world.counted(customer, "requests") == (0, 0)
+        await ask(world.sdk(customer))
+        await world.check_books(customer, 0)
+
+
+async def test_a_new_period_begins_at_its_moment(world: World) -> None:
+    customer = await world.subscriber("trickle")
+    async with world.pool.acquire() as connection:
+        await connection.execute(
+            "update subscription set anchor = clock_timestamp() + interval '4 seconds' where organization = $1",
+            customer.organization,
+        )
+        await publish_constraints(connection, customer.organization)
+    client = world.sdk(customer)
+    await ask(client)
+    refusal = await refused(client, openai.RateLimitError)
+    assert refusal.body["metadata"]["name"] == "requests"
+    assert 1 <= int(refusal.response.headers["retry-after"]) <= 4
+    assert "x-should-retry" not in refusal.response.headers
+    # OpenAI's client waits as long as it is told to, and gets through.
+    await ask(client.with_options(max_retries=2))
+    assert await world.counted(customer, "requests") == (2, 0)
+
+
+async def test_the_clock_of_the_database_says_which_period_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(days=40)
+
+    customer = await world.subscriber("starter")
+    monkeypatch.setattr("tallystick.gateway.server.datetime", Ahead)
+    await ask(world.sdk(customer))
+    periods = await world.pool.fetch(
+        "select used, clock_timestamp() between starts_at and ends_at as now from meter_counter where account = $1",
+        customer.account,
+    )
+    assert [tuple(period) for period in periods] == [(1, True)]
