@@ -7,9 +7,11 @@ system's.
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -150,6 +152,19 @@ async def dsn(server_dsn: str, template: str) -> AsyncIterator[str]:
 async def pool(dsn: str) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(dsn, min_size=1, max_size=10) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def stripe_address() -> Iterator[str]:
+    """The offline Stripe, a process of its own."""
+    command = [sys.executable, "-m", "tallystick.sandbox.stripe", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+        process.wait(timeout=10)
 
 
 async def _drop_databases_of_dead_runs(admin: asyncpg.Connection) -> None:

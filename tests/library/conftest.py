@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import subprocess
-import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -67,18 +65,6 @@ async def service(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[CreditService]:
     await lanes.start()
     yield CreditService(pool, lanes)
     await lanes.stop()
-
-
-@pytest.fixture(scope="session")
-def stripe_address() -> Iterator[str]:
-    command = [sys.executable, "-m", "tallystick.sandbox.stripe", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-        process.wait(timeout=10)
 
 
 @contextlib.asynccontextmanager

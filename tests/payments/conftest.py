@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -124,19 +122,6 @@ async def shop(new_shop: Callable[..., Any]) -> Shop:
 async def books(shop: Shop) -> AsyncIterator[None]:
     yield
     assert await shop.broken_laws() == []
-
-
-@pytest.fixture(scope="session")
-def stripe_address() -> Iterator[str]:
-    """The offline Stripe, a process of its own."""
-    command = [sys.executable, "-m", "tallystick.sandbox.stripe", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-        process.wait(timeout=10)
 
 
 @pytest.fixture
