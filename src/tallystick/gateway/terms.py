@@ -67,9 +67,11 @@ def terms_of(
         constraints,
         Request(
             amount=amount,
-            units={meter: count(usage, 0) for meter, count in _UNITS.items() if meter != DOLLARS}
-            if constraints.meters
-            else {},
+            units={
+                rule.meter: _UNITS[rule.meter](usage, 0)
+                for rule in constraints.meters
+                if rule.meter in _UNITS and rule.meter != DOLLARS
+            },
             features={feature: 1} if feature else {},
             route=alias,
         ),
