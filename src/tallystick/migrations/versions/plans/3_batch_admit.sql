@@ -19,7 +19,6 @@ create function batch_admit(
     out taken bigint[]
 ) language plpgsql as $$
 declare
-    v_charges bigint[];
     v_left integer[];
 begin
     -- Looked up one by one: as a join it could be planned the other way round, over all the holds there are.
@@ -29,7 +28,8 @@ begin
                 p_ids[1], p_accounts[1], p_amounts[1], p_counted[1], p_claim_meters, p_claim_units
             )];
             select
-                array[hold.amount + (select sum(claim.charge)::bigint from unnest(hold.claims) as claim)], array[hold.layer], array[a.posted - a.held - a.floor - a.overdraft],
+                array[hold.amount + (select sum(claim.charge)::bigint from unnest(hold.claims) as claim)],
+                array[hold.layer], array[a.posted - a.held - a.floor - a.overdraft],
                 array[null::integer], array[null::timestamptz]
             into amounts, layers, availables, refused, retry_at
             from hold join ledger_account as a on a.id = hold.account where hold.id = p_ids[1];
@@ -41,7 +41,7 @@ begin
         with claim as materialized (
             select
                 item.place, item.number::integer, p_accounts[item.place] as account, item.meter, item.starts_at,
-                item.units, item.allowance, item.cap, item.price, item.per,
+                item.ends_at, item.units, item.allowance, item.cap, item.price, item.per,
                 item.starts_at > p_now or item.ends_at <= p_now as elsewhen,
                 coalesce(counter.used, 0) as used, coalesce(counter.pending, 0) as pending,
                 coalesce(
@@ -92,12 +92,10 @@ begin
                     as after,
                 over is null and elsewhere is null
                     and count(*) filter (where over is null and elsewhere is null) over in_order = 1 as first,
-                (min(allowance) over per_counter, min(price) over per_counter, min(per) over per_counter)
-                    <> (max(allowance) over per_counter, max(price) over per_counter, max(per) over per_counter) as mixed
+                -- Another price than the request before it: they cannot be decided together.
+                lag((allowance, price, per), 1, (allowance, price, per)) over in_order <> (allowance, price, per) as mixed
             from alone
-            window
-                per_counter as (partition by account, meter, starts_at),
-                in_order as (partition by account, meter, starts_at order by place, number)
+            window in_order as (partition by account, meter, starts_at order by place, number)
         ),
         priced as materialized (
             select
@@ -110,7 +108,15 @@ begin
         request as (
             select
                 place, account, min(over) as over, min(elsewhere) as elsewhere, bool_or(after > cap or mixed) as crowded,
-                p_amounts[place] + sum(least)::bigint as least, p_amounts[place] + sum(most)::bigint as most
+                p_amounts[place] + sum(least)::bigint as least, p_amounts[place] + sum(most)::bigint as most,
+                p_counted[place] as counted,
+                array_agg(
+                    (
+                        meter, starts_at, units, case when p_counted[place] then units end, allowance, price, per,
+                        case when p_counted[place] then 0 else most end
+                    )::claim
+                    order by number
+                ) as claims
             from priced
             group by place, account
         ),
@@ -131,7 +137,7 @@ begin
                 where a.id = request.account and a.id >= 1048576
             ) as a on true
         ),
-        decided as (
+        decided as materialized (
             select
                 funded.*,
                 case
@@ -142,35 +148,96 @@ begin
                     when least > 0 and least > spendable then 'insufficient'
                     when contested or whole > 0 and whole > spendable then 'left'
                     else 'admitted'
-                end as code
-            from funded
-        )
-        select
-            array_agg(code order by place), array_agg(most order by place),
-            array_agg(
+                end as code,
                 case
                     when most <= 0 then 'included'::layer
                     when free - running >= backing then 'promotional'
                     when free - running >= 0 then 'purchased'
                     else 'overage'
-                end
-                order by place
-            ),
+                end as layer
+            from funded
+        ),
+        placed as (
+            insert into hold (id, account, amount, actual, state, created_at, expires_at, dispatcher, layer, claims)
+            select
+                p_ids[place], account, p_amounts[place], case when counted then 0 end,
+                case when counted then 'settled'::hold_state else 'open' end, p_now,
+                case when counted then p_now else p_now + make_interval(secs => p_expires_in_s[place]) end,
+                nullif(p_dispatchers[place], '00000000-0000-0000-0000-000000000000'), layer, claims
+            from decided
+            where code = 'admitted'
+        ),
+        money as (
+            update ledger_account as a
+            set held = a.held + paid.amount
+            from (
+                select account, sum(most)::bigint as amount
+                from decided
+                where code = 'admitted' and most <> 0
+                group by account
+            ) as paid
+            where a.id = paid.account
+        ),
+        taken_claim as materialized (
+            select * from priced where (place in (select decided.place from decided where code = 'admitted')) is true
+        ),
+        need as materialized (
+            select
+                account, meter, starts_at, min(ends_at) as ends_at, sum(units)::bigint as units,
+                min(allowance) as allowance, min(price) as price, min(per) as per, sum(most)::bigint as pending
+            from taken_claim
+            where starts_at is not null
+            group by account, meter, starts_at
+        ),
+        metered as (
+            update meter_counter as counter
+            set held = counter.held + need.units, allowance = need.allowance, price = need.price, per = need.per,
+                pending = counter.pending + need.pending
+            from need
+            where counter.account = need.account and counter.meter = need.meter
+                and counter.starts_at = need.starts_at
+            returning counter.account, counter.meter, counter.starts_at
+        ),
+        begun as (
+            insert into meter_counter (account, meter, starts_at, ends_at, held, allowance, price, per, pending)
+            select account, meter, starts_at, ends_at, units, allowance, price, per, pending
+            from need
+            where ((account, meter, starts_at) in (select metered.account, metered.meter, metered.starts_at from metered))
+                is not true
+        ),
+        used as (
+            insert into feature_use (account, feature, at, units, cumulative, hold)
+            select
+                account, meter, greatest(p_now, counter.last_at), units,
+                coalesce(counter.total, 0) + sum(units) over (partition by account, meter order by place, number),
+                p_ids[place]
+            from taken_claim
+            left join lateral (
+                select one.total, one.last_at from feature_counter as one
+                where one.account = taken_claim.account and one.feature = taken_claim.meter
+                limit 1
+            ) as counter on true
+            where starts_at is null
+        ),
+        windows as (
+            insert into feature_counter as counter (account, feature, total, last_at)
+            select account, meter, sum(units)::bigint, p_now
+            from taken_claim
+            where starts_at is null
+            group by account, meter
+            order by account, meter
+            on conflict (account, feature) do update
+            set total = counter.total + excluded.total, last_at = greatest(counter.last_at, excluded.last_at)
+        )
+        select
+            array_agg(code order by place), array_agg(most order by place), array_agg(layer order by place),
             array_agg(spendable order by place), array_agg(coalesce(elsewhere, over) order by place),
             (
                 select array_agg(case when over is null and elsewhere is null then after else standing end order by number)
                 from priced
-            ),
-            (select array_agg(most order by number) from priced)
-        into codes, amounts, layers, availables, refused, taken, v_charges
+            )
+        into codes, amounts, layers, availables, refused, taken
         from decided;
-        if 'admitted' = any(codes) then
-            perform batch_admit_write(
-                p_now, p_ids, p_accounts, p_amounts, amounts, p_expires_in_s, p_dispatchers, p_counted, codes, layers,
-                p_claim_places, p_claim_meters, p_claim_starts, p_claim_ends, p_claim_units, p_claim_allowances,
-                p_claim_prices, p_claim_pers, v_charges
-            );
-        end if;
     end if;
 
     if 'limit' = any(codes) then
@@ -227,108 +294,6 @@ begin
         end;
     end if;
 end
-$$;
-
--- What was decided, in one statement.
-create function batch_admit_write(
-    p_now timestamptz, p_ids uuid[], p_accounts bigint[], p_amounts bigint[], p_set_aside bigint[],
-    p_expires_in_s integer[], p_dispatchers uuid[], p_counted boolean[], p_codes text[], p_layers layer[],
-    p_claim_places integer[], p_claim_meters text[], p_claim_starts timestamptz[], p_claim_ends timestamptz[],
-    p_claim_units bigint[], p_claim_allowances bigint[], p_claim_prices bigint[], p_claim_pers bigint[],
-    p_claim_charges bigint[]
-) returns void language sql as $$
-    with request as materialized (
-        select item.place::integer, item.account, item.amount
-        from unnest(p_accounts, p_set_aside, p_codes) with ordinality as item (account, amount, code, place)
-        where item.code = 'admitted'
-    ),
-    claim as materialized (
-        select
-            item.place, item.number, item.meter, item.starts_at, item.ends_at, item.units, item.allowance, item.price,
-            item.per, item.charge, p_accounts[item.place] as account, p_counted[item.place] as counted,
-            p_ids[item.place] as hold
-        from unnest(
-            p_claim_places, p_claim_meters, p_claim_starts, p_claim_ends, p_claim_units, p_claim_allowances,
-            p_claim_prices, p_claim_pers, p_claim_charges
-        ) with ordinality as item (place, meter, starts_at, ends_at, units, allowance, price, per, charge, number)
-        where (item.place in (select request.place from request)) is true
-    ),
-    list as (
-        select
-            array_agg(
-                (
-                    meter, starts_at, units, case when counted then units end, allowance, price, per,
-                    case when counted then 0 else charge end
-                )::claim
-                order by number
-            ) as claims,
-            place
-        from claim
-        group by place
-    ),
-    placed as (
-        insert into hold
-            (id, account, amount, actual, state, created_at, expires_at, dispatcher, layer, claims)
-        select
-            p_ids[list.place], p_accounts[list.place], p_amounts[list.place],
-            case when p_counted[list.place] then 0 end,
-            case when p_counted[list.place] then 'settled'::hold_state else 'open' end,
-            p_now,
-            p_now + case when p_counted[list.place] then interval '0' else make_interval(secs => p_expires_in_s[list.place]) end,
-            nullif(p_dispatchers[list.place], '00000000-0000-0000-0000-000000000000'),
-            p_layers[list.place], list.claims
-        from list
-    ),
-    money as (
-        update ledger_account as a
-        set held = a.held + paid.amount
-        from (
-            select account, sum(amount)::bigint as amount from request where amount <> 0 group by account
-        ) as paid
-        where a.id = paid.account
-    ),
-    need as materialized (
-        select
-            account, meter, starts_at, min(ends_at) as ends_at, sum(units)::bigint as units,
-            min(allowance) as allowance, min(price) as price, min(per) as per, sum(charge)::bigint as pending
-        from claim where starts_at is not null
-        group by account, meter, starts_at
-    ),
-    metered as (
-        update meter_counter as counter
-        set held = counter.held + need.units, allowance = need.allowance, price = need.price, per = need.per,
-            pending = counter.pending + need.pending
-        from need
-        where counter.account = need.account and counter.meter = need.meter and counter.starts_at = need.starts_at
-        returning counter.account, counter.meter, counter.starts_at
-    ),
-    begun as (
-        insert into meter_counter (account, meter, starts_at, ends_at, held, allowance, price, per, pending)
-        select account, meter, starts_at, ends_at, units, allowance, price, per, pending
-        from need
-        where ((account, meter, starts_at) in (select metered.account, metered.meter, metered.starts_at from metered))
-            is not true
-    ),
-    used as (
-        insert into feature_use (account, feature, at, units, cumulative, hold)
-        select
-            account, meter, greatest(p_now, counted.last_at), units,
-            coalesce(counted.total, 0) + sum(units) over (partition by account, meter order by place, number),
-            hold
-        from claim
-        left join lateral (
-            select counter.total, counter.last_at from feature_counter as counter
-            where counter.account = claim.account and counter.feature = claim.meter
-        ) as counted on true
-        where starts_at is null
-    )
-    insert into feature_counter as counter (account, feature, total, last_at)
-    select account, meter, sum(units)::bigint, p_now
-    from claim where starts_at is null
-    group by account, meter
-    order by account, meter
-    on conflict (account, feature) do update
-    set total = counter.total + excluded.total, last_at = greatest(counter.last_at, excluded.last_at);
 $$;
 
 -- The same id once more: repeated where it asks for the same, and what it was answered still stands.

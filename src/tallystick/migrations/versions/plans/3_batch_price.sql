@@ -14,13 +14,14 @@ create function batch_price(
     p_unit_starts integer[], p_units bigint[],
     -- As they came, with the overage added; and which holds those are: null where it was not asked for.
     out actuals bigint[], out overages bigint[], out priced boolean[],
-    -- What counters had set aside and need no more, at the first hold that gives it back.
+    -- What each of those holds had set aside, and with the first of a counter what that has and needs no more.
     out freed bigint[]
 ) language plpgsql as $$
 declare
     v_back record;
     v_places integer[];
     v_overages bigint[];
+    v_amounts bigint[];
     v_free_places integer[];
     v_free bigint[];
 begin
@@ -43,7 +44,7 @@ begin
     end loop;
 
     with ending as materialized (
-        select item.place::integer, hold.id, hold.account, hold.claims, item.actual, item.unit_start
+        select item.place::integer, hold.id, hold.account, hold.amount, hold.claims, item.actual, item.unit_start
         from unnest(p_ids, p_accounts, p_actuals, p_unit_starts) with ordinality
             as item (id, account, actual, unit_start, place)
         join lateral (
@@ -53,7 +54,8 @@ begin
     ),
     claim as materialized (
         select
-            ending.place, ending.id, ending.account, ending.actual, item.number, item.meter, item.starts_at, item.units,
+            ending.place, ending.id, ending.account, ending.amount, ending.actual, item.number, item.meter,
+            item.starts_at, item.units,
             case
                 when ending.actual is null then 0
                 when ending.unit_start = 0 or item.starts_at is null then item.units
@@ -100,10 +102,10 @@ begin
     ),
     list as materialized (
         select
-            place, id, actual, sum(charge)::bigint as overage,
+            place, id, amount, actual, sum(charge)::bigint as overage,
             array_agg((meter, starts_at, units, used, allowance, price, per, charge)::claim order by number) as claims
         from charged
-        group by place, id, actual
+        group by place, id, amount, actual
     ),
     ended as (
         update hold
@@ -122,8 +124,8 @@ begin
     )
     select
         (select array_agg(list.place) from list), (select array_agg(list.overage) from list),
-        array_agg(turned.place), array_agg(turned.freed)
-    into v_places, v_overages, v_free_places, v_free
+        (select array_agg(list.amount) from list), array_agg(turned.place), array_agg(turned.freed)
+    into v_places, v_overages, v_amounts, v_free_places, v_free
     from turned
     where turned.freed > 0;
 
@@ -141,6 +143,9 @@ begin
     for v_n in 1..coalesce(cardinality(v_places), 0) loop
         overages[v_places[v_n]] := v_overages[v_n];
         priced[v_places[v_n]] := true;
+        if v_amounts[v_n] > 0 then
+            freed[v_places[v_n]] := freed[v_places[v_n]] + v_amounts[v_n];
+        end if;
         if v_overages[v_n] > 0 then
             actuals[v_places[v_n]] := actuals[v_places[v_n]] + v_overages[v_n];
         end if;

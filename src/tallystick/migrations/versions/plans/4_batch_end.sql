@@ -31,14 +31,14 @@ begin
         set state = case when asked.actual is null then 'released'::hold_state else 'settled' end, actual = asked.actual
         from asked
         where hold.id = asked.id and hold.account = asked.account and hold.state = 'open' and hold.claims is null
+            and p_priced[asked.ordinal] is not true
         returning asked.ordinal, hold.id, hold.account, hold.amount, hold.actual
     ),
     ended as (
         select * from plain
         union all
-        select asked.ordinal, hold.id, hold.account, hold.amount + p_freed[asked.ordinal], hold.actual
+        select asked.ordinal, asked.id, asked.account, p_freed[asked.ordinal], asked.actual
         from asked
-        join lateral (select * from hold where hold.id = asked.id limit 1) as hold on true
         where p_priced[asked.ordinal]
     ),
     change as (

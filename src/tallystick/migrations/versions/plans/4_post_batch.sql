@@ -195,14 +195,14 @@ begin
         '{}'
     );
     with expired as (
-        update hold set state = 'expired' where id = any(v_due) returning account, amount
+        update hold set state = 'expired' where id = any(v_due) returning account, amount, claims
     )
     update ledger_account as a
     set held = a.held - sums.amount
     from (
         select account, sum(amount)::bigint as amount
         from (
-            select account, amount from expired
+            select account, amount from expired where claims is null
             union all
             select * from unnest(v_accounts, v_priced.freed)
         ) as free (account, amount)
