@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from gateway_plans import PLANS, ask, refused
 from gateway_provider import FakeProvider, answer, reset, spoken, stream
 from gateway_world import CREDIT, Customer, World, body, run_world
 
-from tallystick.base.errors import Misconfigured
+from tallystick.base.errors import Misconfigured, Unavailable
 from tallystick.catalog.plan import PlanRates
 from tallystick.gateway.rates import Rates
 from tallystick.gateway.wire import TooFast
@@ -199,6 +200,10 @@ class Redis:
             while b"ready to accept connections" not in (line := (await self._process.stdout.readline()).lower()):
                 assert line, "redis-server did not start"
 
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def stop(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -262,6 +267,16 @@ async def test_with_redis_away_who_has_rates_is_refused(
         await ask(world.sdk(unlimited))
         await redis.start()
         await ask(world.sdk(paced))
+
+
+async def test_a_redis_that_does_not_answer_is_one_that_is_away(redis: Redis, shared: SharedRates) -> None:
+    rates = shared()
+    await rates.take("org", FIVE, 100)
+    redis.signal(signal.SIGSTOP)
+    with pytest.raises(Unavailable):
+        await rates.take("org", FIVE, 100)
+    redis.signal(signal.SIGCONT)
+    assert dict((await rates.take("org", FIVE, 100)).headers)[b"x-ratelimit-remaining-requests"] == b"3"
 
 
 @pytest.fixture(params=["memory", "redis"])
