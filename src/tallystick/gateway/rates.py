@@ -116,8 +116,9 @@ class Rates:
                 # Asked before it is counted: one that is refused must not take from those that are smaller.
                 count = await self._storage.get(window.key) + window.cost
                 if count <= window.limit:
-                    taken.windows.append(window)
                     count = await self._storage.incr(window.key, 2 * _MINUTE_S, window.cost)
+                    # Only now: what may not have been counted is not given back, for that would be room for more.
+                    taken.windows.append(window)
                 if count > window.limit:
                     await self.give_back(taken)
                     raise _refusal(window, count - window.cost, now)
