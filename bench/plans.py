@@ -15,7 +15,7 @@ from bench.effort import Effort, middle, say
 from bench.embedded import add_database, embedded_postgres
 from bench.ledger import CHARGED, FUNDS, RESERVED, open_accounts, settle_down
 from bench.processes import Tree
-from bench.report import Figure, Row, WrongBooks, at_least, at_most
+from bench.report import Figure, Row, WrongBooks, at_most
 from tallystick.accounts import organization
 from tallystick.base.changes import Changes
 from tallystick.base.ids import new_id
@@ -141,7 +141,6 @@ async def _quotas(dsn: str, effort: Effort) -> list[Figure]:
                     middle(batched / naive for batched, naive in pairs),
                     "x",
                     f"{middle(pair[0] for pair in pairs):,.0f}/s over {middle(pair[1] for pair in pairs):,.0f}/s",
-                    at_least(10),
                 )
             )
             say(f"{who}: {figures[-1]}")

@@ -172,6 +172,13 @@ async def test_a_use_counts_once_for_its_id_and_can_be_given_back(customer: Cust
     assert second != third
 
 
+async def test_of_two_who_ask_at_once_with_one_id_one_is_first(customer: Customer) -> None:
+    hold = new_id()
+    answers = await asyncio.gather(*(customer.admit(ads(), hold=hold, counted=True) for _ in range(5)))
+    assert sorted(answer.repeated for _, answer in answers) == [False, True, True, True, True]
+    assert await customer.uses() == [(1, 1)]
+
+
 async def test_a_use_leaves_its_window_exactly_30_days_later(customer: Customer) -> None:
     for _ in range(3):
         await customer.admit(ads(), counted=True)

@@ -386,3 +386,12 @@ async def test_what_it_remembers_is_bounded(connection, shop, live, questions):
     await connection.execute("select announce('catalog', '')")
     await eventually(lambda: not documents._documents)
     assert [*documents._doubted] == made[:3]
+
+
+async def test_a_suspension_ends_all_access_and_its_end_brings_it_back(connection, acme, live):
+    await subscribe(connection, acme.id, "pro")
+    documents = await live()
+    assert (await documents.find(acme.id)).access
+    for state in (OrganizationState.SUSPENDED, OrganizationState.ACTIVE):
+        await organization.change(connection, acme.id, state=state, default_max_tokens=None)
+        await until(documents, acme.id, lambda found, state=state: found.access == (state == OrganizationState.ACTIVE))

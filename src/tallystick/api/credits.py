@@ -5,6 +5,7 @@ Bodies that carry money are read by `strict_json`, so that no amount passes thro
 
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
@@ -14,10 +15,13 @@ from tallystick.api.errors import error_body
 from tallystick.api.exact_json import ExactJSON
 from tallystick.api.payer import CurrentPayer
 from tallystick.base import strict_json
+from tallystick.base.database import load_queries
 from tallystick.base.errors import InvalidInput
 from tallystick.base.money import to_decimal
 from tallystick.library.answers import BatchResponse, DeductFailure, DeductResponse
 from tallystick.library.inputs import number, text
+
+_queries = load_queries(__file__, "credits.sql")
 
 router = APIRouter(prefix="/api/credits", tags=["credits"])
 
@@ -103,21 +107,28 @@ async def deduct(request: Request, dependencies: Dependencies) -> Response:
 
 @router.post("/deduct/batch", openapi_extra=documentation.BATCH_BODY, responses=documentation.BATCH)
 async def deduct_batch(request: Request, dependencies: Dependencies) -> Response:
-    """Charge many at once, up to 1,000. Each has its own result, in the order given; one that fails stops no other."""
+    """Charge many at once, up to 1,000. Each has its own result, in the order given; one that fails stops no other.
+    `deducted` is what was charged since this request began: what an earlier one had charged succeeds, and adds nothing.
+    """
     dependencies.accepted_services.check(request.headers)
     given = _fields(await request.body(), {"deductions"})
     deductions = given.get("deductions")
     if not isinstance(deductions, list):
         raise InvalidInput("deductions", "must be a list")
-    return ExactJSON(_batch(await dependencies.credits.deduct_batch(deductions)))
+    began: datetime = await _queries.clock(dependencies.pool)
+    done = await dependencies.credits.deduct_batch(deductions)
+    charged = await _queries.charged_since(
+        dependencies.pool, ids=[UUID(result.id) for result in done.succeeded], since=began
+    )
+    return ExactJSON(_batch(done, int(charged)))
 
 
-def _batch(done: BatchResponse) -> dict[str, object]:
+def _batch(done: BatchResponse, charged: int) -> dict[str, object]:
     return {
         "results": [_result(result) for result in done.results],
         "succeeded": len(done.succeeded),
         "failed": len(done.failed),
-        "deducted": sum((result.deducted for result in done.succeeded), start=to_decimal(0)),
+        "deducted": to_decimal(charged),
     }
 
 

@@ -49,6 +49,8 @@ class ApiDependencies:
     body_timeout_s: float = 30.0
     lateness: Lateness = field(default_factory=Lateness)
     now: Callable[[], datetime] = field(default=_utc_now)
+    # The one that the gateway of this process has, where there is one.
+    live_constraints: LiveConstraints | None = None
 
     @cached_property
     def credits(self) -> CreditService:
@@ -58,7 +60,7 @@ class ApiDependencies:
     @cached_property
     def constraints(self) -> LiveConstraints:
         """What was agreed with each organization."""
-        return LiveConstraints(self.pool, self.changes)
+        return self.live_constraints or LiveConstraints(self.pool, self.changes)
 
     @cached_property
     def tally(self) -> LocalTally:

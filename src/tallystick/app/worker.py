@@ -94,6 +94,7 @@ async def application(startup: Startup) -> AsyncIterator[tuple[Application, Gate
                 purchase_min=settings.purchase_min,
                 purchase_max=settings.purchase_max,
                 sign_up_open=settings.sign_up_open,
+                live_constraints=constraints,
             )
         )
         operations = Operations(

@@ -10,12 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from tallystick.base.errors import InsufficientCreditsError, NotFound, TallystickError
 from tallystick.ledger.account import Balance
 from tallystick.reservations import admit_step
-from tallystick.reservations.claim import Settled
+from tallystick.reservations.claim import Admitted, Settled
 from tallystick.reservations.hold import ClaimsUnknown, HoldConflict, HoldEnded, HoldNotFound
 from tallystick.reservations.usage_record import UsageRecord
 
@@ -116,8 +116,8 @@ class Batch:
         first = found.futures[place]
         # A future that nobody awaits stands for all of them, so that one who is cancelled takes nobody along.
         shared = found.futures[place] = first.get_loop().create_future()
-        for one in (first, future):
-            shared.add_done_callback(partial(_copy_answer, one))
+        shared.add_done_callback(partial(_copy_answer, first))
+        shared.add_done_callback(partial(_copy_answer, future, again=True))
         return True
 
     def halves(self) -> tuple["Batch", "Batch"]:
@@ -239,11 +239,13 @@ def _refusal(step: Step, place: int, code: str, available: int | None) -> Tallys
             raise AssertionError(f"post_batch answered {code}")
 
 
-def _copy_answer(waiting: "Future[Any]", done: "Future[Any]") -> None:
+def _copy_answer(waiting: "Future[Any]", done: "Future[Any]", *, again: bool = False) -> None:
     error = done.exception()
     if waiting.done():
         return
     if error is None:
-        waiting.set_result(done.result())
+        answer = done.result()
+        # Of two who asked at once, one was first.
+        waiting.set_result(replace(answer, repeated=True) if again and isinstance(answer, Admitted) else answer)
     else:
         waiting.set_exception(error)

@@ -8,6 +8,7 @@ from typing import Final
 
 import asyncpg
 import structlog
+from msgspec.structs import replace
 
 from tallystick.base.changes import EVERYTHING, Changes
 from tallystick.base.database import load_queries
@@ -108,7 +109,8 @@ class LiveConstraints:
         for organization, future in batch.items():
             row = rows.get(organization)
             document = None if row is None or row["old"] else decode(row["document"])
-            if document is not None:
+            if row is not None and document is not None:
+                document = _unless_suspended(document, row["state"])
                 self._answer(future, document, asked_at, remember=heard == self._heard)
             elif row is None:
                 _fail([future], NotFound("There is no such organization."))
@@ -129,6 +131,7 @@ class LiveConstraints:
             except TallystickError as error:
                 _fail([future], error)
             else:
+                document = _unless_suspended(document, row["state"])
                 self._answer(future, document, asked_at, remember=heard == self._heard)
 
     def _answer(
@@ -182,6 +185,13 @@ class LiveConstraints:
     def _drop(self, organization: str) -> None:
         self._documents.pop(organization, None)
         self._read_at.pop(organization, None)
+
+
+def _unless_suspended(document: Constraints, state: str) -> Constraints:
+    """An operator's suspension is no matter of the plan: it stands beside the document, and ends all access."""
+    if state == "active":
+        return document
+    return replace(document, access=False, access_reason="This organization is suspended.")
 
 
 def _fail(waiting: Iterable[asyncio.Future[Constraints]], error: Exception) -> None:
