@@ -141,7 +141,7 @@ async def test_a_charge_above_the_hold_goes_down_to_the_floor_and_the_rest_is_ow
     assert [tuple(row) for row in rows] == [("usage", 130), ("shortfall", 70)]
     assert await connection.fetchval("select sum(posted)::bigint from ledger_account where kind = 'receivable'") == -70
     with pytest.raises(InsufficientCreditsError):
-        await lanes.reserve(new_id(), account, 0, expires_in_s=60)
+        await lanes.reserve(new_id(), account, 1, expires_in_s=60)
     assert await broken_laws(connection) == {}
 
 
@@ -269,3 +269,13 @@ async def test_ids_of_any_kind_are_ids(connection: asyncpg.Connection, lanes: La
     account, hold = await customer(connection, 100), uuid4()
     await lanes.reserve(hold, account, 60, expires_in_s=60)
     assert await lanes.settle(hold, account, 60) == Balance(40, 0, 40)
+
+
+async def test_who_sets_nothing_aside_is_not_refused_for_a_debt(connection: asyncpg.Connection, lanes: Lanes) -> None:
+    account = await customer(connection, 10, floor=-100, overdraft=100)
+    overrun = new_id()
+    await lanes.reserve(overrun, account, 10, expires_in_s=60)
+    assert (await lanes.settle(overrun, account, 50)).available == -40
+    await asyncio.gather(*(lanes.reserve(new_id(), account, 0, expires_in_s=60) for _ in range(3)))
+    with pytest.raises(InsufficientCreditsError):
+        await lanes.reserve(new_id(), account, 1, expires_in_s=60)

@@ -63,12 +63,14 @@ async def application(startup: Startup) -> AsyncIterator[tuple[Application, Gate
         for part in (lanes, changes, book):
             await part.start()
             stack.push_async_callback(part.stop)
+        rates = Rates(settings.redis_url)
+        stack.push_async_callback(rates.stop)
         gateway = GatewayApp(
             pool=pool,
             lanes=lanes,
             keyring=keyring,
             constraints=constraints,
-            rates=Rates(settings.redis_url),
+            rates=rates,
             book=lambda: book.current,
             upstream=Upstream(_upstream_limits(settings)),
             journal=Journal(settings.data_dir / "journals"),

@@ -1,0 +1,102 @@
+-- Place holds; see post_batch. A refused reserve leaves no row. Who sets nothing aside is not refused for a debt: a plan
+-- pays for it.
+create or replace function batch_reserve(
+    p_now timestamptz, p_ids uuid[], p_accounts bigint[], p_amounts bigint[], p_expires_in_s integer[],
+    p_dispatchers uuid[]
+) returns batch_exception[] language plpgsql as $$
+declare
+    v_done uuid[];
+    v_left integer[];
+    v_placed integer[];
+    v_exceptions batch_exception[];
+    v_account bigint;
+    v_free bigint;
+    v_one record;
+begin
+    with fresh as materialized (
+        select item.id, item.account, item.amount, item.expires_in_s, item.dispatcher
+        from unnest(p_ids, p_accounts, p_amounts, p_expires_in_s, p_dispatchers)
+            as item (id, account, amount, expires_in_s, dispatcher)
+        -- A list made once, by one scan of the index: a join could be planned from all the holds there are.
+        where (item.id in (select hold.id from hold where hold.id = any(p_ids))) is not true
+    ),
+    need as (
+        select fresh.account, sum(fresh.amount)::bigint as amount from fresh group by fresh.account
+        -- All of them; to the planner few, so that it starts from these and not from all accounts.
+        limit cardinality(p_ids)
+    ),
+    -- All that an account is asked for in this batch fits, or this account is decided one by one below.
+    granted as (
+        update ledger_account as a
+        set held = a.held + need.amount
+        from need
+        where a.id = need.account and a.id >= 1048576
+            and (need.amount = 0 or a.posted - a.held - need.amount >= a.floor + a.overdraft)
+        returning a.id
+    ),
+    placed as (
+        insert into hold (id, account, amount, created_at, expires_at, dispatcher)
+        select id, account, amount, p_now, p_now + make_interval(secs => expires_in_s), dispatcher
+        from fresh
+        where (account in (select granted.id from granted)) is true
+        returning id
+    )
+    select array_agg(placed.id) into v_done from placed;
+    if cardinality(v_done) = cardinality(p_ids) then
+        return null;
+    end if;
+
+    select array_agg(item.ordinal::integer) into v_left
+    from unnest(p_ids) with ordinality as item (id, ordinal)
+    where (item.id in (select unnest(v_done))) is not true;
+    for v_one in
+        select
+            place, p_accounts[place] as account, p_amounts[place] as amount, hold.state,
+            hold.account as hold_account, hold.amount as hold_amount, hold.created_at = hold.expires_at as deducted,
+            a.id as known, a.posted, a.held, a.posted - a.held - a.floor - a.overdraft as available
+        from unnest(v_left) as place
+        left join hold on hold.id = p_ids[place]
+        left join ledger_account as a on a.id = p_accounts[place] and a.id >= 1048576
+        order by 2, 1
+    loop
+        if v_one.account is distinct from v_account then
+            v_account := v_one.account;
+            v_free := v_one.available;
+        end if;
+        if v_one.state is null and v_one.known is not null and (v_one.amount = 0 or v_one.amount <= v_free) then
+            v_free := v_free - v_one.amount;
+            v_placed := v_placed || v_one.place;
+        else
+            v_exceptions := v_exceptions || (
+                'reserve', v_one.place,
+                case
+                    when v_one.known is null then 'no_account'
+                    when v_one.state is null then 'insufficient'
+                    when v_one.hold_account <> v_one.account or v_one.deducted then 'conflict'
+                    -- Nothing may be sent on the word of a hold that has ended, however it was asked for.
+                    when v_one.state <> 'open' then 'ended'
+                    when v_one.hold_amount <> v_one.amount then 'conflict'
+                    else 'repeated'
+                end,
+                v_one.posted, v_one.held, v_free
+            )::batch_exception;
+        end if;
+    end loop;
+
+    if v_placed is not null then
+        with placed as (
+            insert into hold (id, account, amount, created_at, expires_at, dispatcher)
+            select
+                p_ids[place], p_accounts[place], p_amounts[place], p_now,
+                p_now + make_interval(secs => p_expires_in_s[place]), p_dispatchers[place]
+            from unnest(v_placed) as place
+            returning account, amount
+        )
+        update ledger_account as a
+        set held = a.held + need.amount
+        from (select account, sum(amount)::bigint as amount from placed group by account) as need
+        where a.id = need.account;
+    end if;
+    return v_exceptions;
+end
+$$;
