@@ -29,7 +29,8 @@ class Plan:
             organization="any", account=account, version=1, plan=None, plan_version=None, strategy="custom",
             status="active", access=True, access_reason=None, auth_modes=("credits",), charges_models=True,
             meters=self.meters, period=PERIOD, tier="free", quotas=self.quotas, features=(), rates=PlanRates(),
-            routes=None, credit_limit=-owner.floor - owner.overdraft, overdraft=owner.overdraft, default_max_tokens=None,
+            routes=None, credit_limit=-owner.floor - owner.overdraft, overdraft=owner.overdraft,
+            default_max_tokens=None,
         )  # fmt: skip
 
 
@@ -77,7 +78,9 @@ class ClaimBooks(Books):
     def wanted(self, account: int, amount: int, units: Mapping[str, int], features: Mapping[str, int]) -> Taken:
         """What a gateway would ask for, from the plan as it is now."""
         request = Request(amount=amount, units=units, features=features)
-        found = verdict.claims(self.plans[account].document(account, self.accounts[account]), request, datetime.now(UTC))
+        found = verdict.claims(
+            self.plans[account].document(account, self.accounts[account]), request, datetime.now(UTC)
+        )
         assert not isinstance(found, Verdict)
         uses = tuple(FeatureClaim(feature=use.feature, units=use.units, limit=use.limit) for use in found.features)
         meters = tuple(
@@ -194,9 +197,9 @@ class ClaimBooks(Books):
 
     def release(self, hold: UUID, account: int) -> None:
         known, taken = self.holds.get(hold), self.taken.get(hold)
-        if known is not None and known.account == account and taken is not None:
-            if taken.counted and known.state == "settled":
-                known.state, known.actual = "released", None
+        mine = known is not None and known.account == account
+        if known is not None and mine and taken is not None and taken.counted and known.state == "settled":
+            known.state, known.actual = "released", None
         super().release(hold, account)
 
     def give_back(self, hold: UUID, account: int) -> None:

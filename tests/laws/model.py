@@ -95,7 +95,8 @@ class Books:
             if known.amount != amount:
                 raise Refused("conflict")
             return
-        if amount > self.accounts[account].available:
+        # What sets nothing aside is not refused for what is owed.
+        if amount and amount > self.accounts[account].available:
             raise Refused("insufficient", self.accounts[account].available)
         self.accounts[account].held += amount
         self.holds[hold] = Hold(account, amount)

@@ -1,4 +1,4 @@
-"""The edges of admissions: clocks set back, nothing at all, no end, changed plans, full batches, poison, lost answers."""
+"""The edges of admissions: clocks set back, nothing at all, no end, changed plans, full batches, poison."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -177,6 +177,20 @@ async def test_a_full_batch(connection: asyncpg.Connection, lanes: Lanes, many: 
     assert await broken_laws(connection) == {}
 
 
+async def test_all_that_come_to_nothing_at_once(connection: asyncpg.Connection, lanes: Lanes) -> None:
+    """A provider is away: of one customer's 512 uses most are given back in one batch, from between those that stay."""
+    account = await open_account(connection)
+    holds = await asyncio.gather(*(admit(lanes, account, scans(1 + n % 3, limit=None)) for n in range(512)))
+    stay = set(range(0, 512, 7))
+    await asyncio.gather(*(lanes.release(hold, account) for n, hold in enumerate(holds) if n not in stay))
+    rows = await connection.fetch("select units, cumulative from feature_use order by at, cumulative")
+    left = [1 + n % 3 for n in sorted(stay)]
+    assert [row["units"] for row in rows] == left
+    assert [row["cumulative"] for row in rows] == [sum(left[: n + 1]) for n in range(len(left))]
+    assert await connection.fetchval("select total from feature_counter") == sum(left)
+    assert await broken_laws(connection) == {}
+
+
 @pytest.mark.parametrize(
     "claim",
     [
@@ -288,10 +302,7 @@ async def test_unanswered_admissions_are_taken_back_when_the_database_is_back(
     ids = {False: new_id(), True: new_id()}
     claims = {False: (scans(), requests(2, price=5)), True: (scans(),)}
     answers = await asyncio.gather(
-        *(
-            lanes.admit(ids[counted], account, 0, claims[counted], expires_in_s=60, counted=counted)
-            for counted in ids
-        ),
+        *(lanes.admit(ids[counted], account, 0, claims[counted], expires_in_s=60, counted=counted) for counted in ids),
         return_exceptions=True,
     )
     assert [type(answer) for answer in answers] == [OutcomeUnknown, OutcomeUnknown]

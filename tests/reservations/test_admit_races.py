@@ -38,7 +38,12 @@ def tokens(units: int, *, cap: int | None = None, allowance: int = 0, price: int
 
 
 async def race(
-    writers: list[Lanes], account: int, *claims: AnyClaim, amount: int = 0, counted: bool = False, clients: int = CLIENTS
+    writers: list[Lanes],
+    account: int,
+    *claims: AnyClaim,
+    amount: int = 0,
+    counted: bool = False,
+    clients: int = CLIENTS,
 ) -> tuple[list[UUID], int]:
     """All clients at once; returns who was admitted and how many were refused."""
     ids = [new_id() for _ in range(clients)]
@@ -73,13 +78,16 @@ async def test_a_thousand_windows(connection: asyncpg.Connection, writers: list[
                 for place, hold in enumerate(admitted[1 : 1 + back])
             )
         )
-        again = await asyncio.gather(*(race(writers, account, feature, counted=True, clients=8) for account in accounts))
+        again = await asyncio.gather(
+            *(race(writers, account, feature, counted=True, clients=8) for account in accounts)
+        )
         assert [len(admitted) for admitted, _ in again] == [back] * len(accounts)
         # Exactly as long as a window, so that what was at its very end has just left it.
         await connection.execute("update feature_use set at = at - interval '720 hours'")
         await connection.execute("update feature_counter set last_at = last_at - interval '720 hours'")
         await connection.execute(
-            "update hold set created_at = created_at - interval '720 hours', expires_at = expires_at - interval '720 hours'"
+            "update hold set created_at = created_at - interval '720 hours',"
+            " expires_at = expires_at - interval '720 hours'"
         )
     rows = await connection.fetch("select account, sum(units)::int, count(*)::int from feature_use group by account")
     assert {tuple(row) for row in rows} == {(account, limit * windows, limit * windows) for account in accounts}

@@ -135,24 +135,39 @@ create function feature_free_at(
     limit 1
 $$;
 
--- Take a released hold's use out of its window, as if it had never been.
-create function give_back_use(p_account bigint, p_feature text, p_hold uuid, p_since timestamptz) returns void
+-- Take the uses of released holds, none made before `p_since`, out of their window, as if they had never been. All at
+-- once: each row after them moves once, however many requests of a customer come to nothing together.
+create function give_back_uses(p_account bigint, p_feature text, p_holds uuid[], p_since timestamptz) returns void
 language plpgsql as $$
 declare
-    v_use record;
+    v_units bigint;
 begin
-    delete from feature_use as use
-    where use.account = p_account and use.feature = p_feature and use.at >= p_since and use.hold = p_hold
-    returning use.at, use.units, use.cumulative into v_use;
-    if not found then
-        return;
+    with gone as (
+        delete from feature_use as use
+        where use.account = p_account and use.feature = p_feature and use.at >= p_since and use.hold = any(p_holds)
+        returning use.at, use.units, use.cumulative
+    ),
+    gap as materialized (
+        select
+            at, cumulative, (sum(units) over in_order)::bigint as units,
+            lead(at, 1, 'infinity'::timestamptz) over in_order as next_at,
+            lead(cumulative, 1, 9223372036854775807) over in_order as next_cumulative
+        from gone
+        window in_order as (order by at, cumulative)
+    ),
+    moved as (
+        update feature_use as use
+        set cumulative = use.cumulative - gap.units
+        from gap
+        where use.account = p_account and use.feature = p_feature
+            and (use.at, use.cumulative) > (gap.at, gap.cumulative)
+            and (use.at, use.cumulative) < (gap.next_at, gap.next_cumulative)
+    )
+    select max(gap.units) into v_units from gap;
+    if v_units > 0 then
+        update feature_counter as counter
+        set total = counter.total - v_units
+        where counter.account = p_account and counter.feature = p_feature;
     end if;
-    update feature_use as use
-    set cumulative = use.cumulative - v_use.units
-    where use.account = p_account and use.feature = p_feature
-        and use.at >= v_use.at and use.cumulative > v_use.cumulative;
-    update feature_counter as counter
-    set total = counter.total - v_use.units
-    where counter.account = p_account and counter.feature = p_feature;
 end
 $$;

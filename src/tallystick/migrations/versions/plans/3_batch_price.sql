@@ -27,7 +27,9 @@ declare
 begin
     -- Uses of features that were counted at once, or whose request came to nothing, leave their windows.
     for v_back in
-        select hold.id, hold.account, hold.created_at, hold.state, claim.meter
+        select
+            hold.account, claim.meter, min(hold.created_at) as since, array_agg(hold.id) as holds,
+            array_agg(hold.id) filter (where hold.state = 'settled') as counted
         from unnest(p_ids, p_accounts, p_actuals, p_unit_starts) as item (id, account, actual, unit_start)
         join lateral (
             select * from hold where hold.id = item.id and hold.account = item.account limit 1
@@ -35,11 +37,13 @@ begin
         cross join lateral unnest(hold.claims) as claim
         where item.actual is null and item.unit_start is not null and claim.starts_at is null
             and (hold.state = 'open' or hold.state = 'settled' and hold.created_at = hold.expires_at)
+        group by hold.account, claim.meter
         order by hold.account, claim.meter
     loop
-        perform give_back_use(v_back.account, v_back.meter, v_back.id, v_back.created_at);
-        if v_back.state = 'settled' then
-            update hold set state = 'released', actual = null where hold.id = v_back.id and hold.state = 'settled';
+        perform give_back_uses(v_back.account, v_back.meter, v_back.holds, v_back.since);
+        if v_back.counted is not null then
+            update hold set state = 'released', actual = null
+            where hold.id = any(v_back.counted) and hold.state = 'settled';
         end if;
     end loop;
 
