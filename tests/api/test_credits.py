@@ -219,6 +219,39 @@ async def test_a_batch_answers_for_each(api, rich):
     assert await balance(api, rich) == Decimal("4.83")
 
 
+async def test_what_an_earlier_call_or_line_had_deducted_succeeds_and_is_not_counted_again(api, rich):
+    one = {"user_id": rich.user_id, "amount": 0.05, "request_id": "a"}
+    assert (await deduct(api, one)).status_code == 200
+    given = [one, {**one, "request_id": "b", "amount": 0.12}, {**one, "request_id": "b", "amount": 0.12}]
+    given += [{"user_id": rich.user_id, "amount": 0.25}] * 2
+    for deducted, left in (("0.62", "4.33"), ("0.50", "3.83")):
+        answer = strict_json.loads((await deduct(api, {"deductions": given}, "deduct/batch")).content)
+        assert (answer["succeeded"], answer["failed"], answer["deducted"]) == (5, 0, Decimal(deducted))
+        assert [result["deducted"] for result in answer["results"]] == [item["amount"] for item in exact(given)]
+        assert await balance(api, rich) == Decimal(left)
+    again = strict_json.loads((await deduct(api, {"deductions": given[:3]}, "deduct/batch")).content)
+    assert (again["succeeded"], again["deducted"]) == (3, 0)
+
+
+async def test_a_batch_that_was_made_is_answered_even_when_it_can_no_longer_be_summed(api, rich, pool):
+    """An error would have it sent again, and what has no request_id would be charged again."""
+    await pool.execute(
+        """create function cut() returns trigger language plpgsql as $$ begin
+            perform pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and application_name = 'tallystick-api-under-test';
+            return null; end $$;
+            create trigger cut after insert on hold for each statement execute function cut()"""
+    )
+    answer = await deduct(api, {"deductions": [{"user_id": rich.user_id, "amount": 0.05}]}, "deduct/batch")
+    told = strict_json.loads(answer.content)
+    assert (answer.status_code, told["succeeded"]) == (200, 1)
+    assert told["deducted"] in {None, Decimal("0.05")}
+
+
+def exact(given):
+    return strict_json.loads(strict_json.dumps({"given": given}))["given"]
+
+
 @pytest.mark.parametrize(
     "body",
     [

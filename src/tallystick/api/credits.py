@@ -4,9 +4,11 @@ Bodies that carry money are read by `strict_json`, so that no amount passes thro
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
+import asyncpg
+import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from tallystick.api import credits_documentation as documentation
@@ -21,7 +23,11 @@ from tallystick.base.money import to_decimal
 from tallystick.library.answers import BatchResponse, DeductFailure, DeductResponse
 from tallystick.library.inputs import number, text
 
+_log = structlog.get_logger()
 _queries = load_queries(__file__, "credits.sql")
+
+# What a database that is away, restarting or overloaded raises.
+_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 router = APIRouter(prefix="/api/credits", tags=["credits"])
 
@@ -109,7 +115,7 @@ async def deduct(request: Request, dependencies: Dependencies) -> Response:
 async def deduct_batch(request: Request, dependencies: Dependencies) -> Response:
     """Charge many at once, up to 1,000. Each has its own result, in the order given; one that fails stops no other.
     `deducted` is what was charged since this request began: what an earlier one had charged succeeds, and adds nothing.
-    """
+    It is null where the database went away right after."""
     dependencies.accepted_services.check(request.headers)
     given = _fields(await request.body(), {"deductions"})
     deductions = given.get("deductions")
@@ -117,18 +123,24 @@ async def deduct_batch(request: Request, dependencies: Dependencies) -> Response
         raise InvalidInput("deductions", "must be a list")
     began: datetime = await _queries.clock(dependencies.pool)
     done = await dependencies.credits.deduct_batch(deductions)
-    charged = await _queries.charged_since(
-        dependencies.pool, ids=[UUID(result.id) for result in done.succeeded], since=began
-    )
-    return ExactJSON(_batch(done, int(charged)))
+    return ExactJSON(_batch(done, await _charged(dependencies.pool, done, began)))
 
 
-def _batch(done: BatchResponse, charged: int) -> dict[str, object]:
+async def _charged(pool: asyncpg.Pool, done: BatchResponse, began: datetime) -> int | None:
+    """What the batch charged; None when it can no longer be asked for, since an error would be taken as not charged."""
+    try:
+        return int(await _queries.charged_since(pool, ids=[UUID(result.id) for result in done.succeeded], since=began))
+    except _AWAY as error:
+        _log.warning("batch_not_summed", problem=repr(error))
+        return None
+
+
+def _batch(done: BatchResponse, charged: int | None) -> dict[str, object]:
     return {
         "results": [_result(result) for result in done.results],
         "succeeded": len(done.succeeded),
         "failed": len(done.failed),
-        "deducted": to_decimal(charged),
+        "deducted": None if charged is None else to_decimal(charged),
     }
 
 
