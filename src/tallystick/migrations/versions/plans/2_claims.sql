@@ -140,30 +140,31 @@ $$;
 create function give_back_uses(p_account bigint, p_feature text, p_holds uuid[], p_since timestamptz) returns void
 language plpgsql as $$
 declare
-    v_units bigint;
+    v_gap record;
+    v_units bigint := 0;
 begin
-    with gone as (
-        delete from feature_use as use
-        where use.account = p_account and use.feature = p_feature and use.at >= p_since and use.hold = any(p_holds)
-        returning use.at, use.units, use.cumulative
-    ),
-    gap as materialized (
+    for v_gap in
+        with gone as (
+            delete from feature_use as use
+            where use.account = p_account and use.feature = p_feature and use.at >= p_since and use.hold = any(p_holds)
+            returning use.at, use.units, use.cumulative
+        )
         select
             at, cumulative, (sum(units) over in_order)::bigint as units,
             lead(at, 1, 'infinity'::timestamptz) over in_order as next_at,
             lead(cumulative, 1, 9223372036854775807) over in_order as next_cumulative
         from gone
         window in_order as (order by at, cumulative)
-    ),
-    moved as (
+        order by at, cumulative
+    loop
+        -- One by one: as a join it could be planned the other way round, over all uses there ever were.
         update feature_use as use
-        set cumulative = use.cumulative - gap.units
-        from gap
-        where use.account = p_account and use.feature = p_feature
-            and (use.at, use.cumulative) > (gap.at, gap.cumulative)
-            and (use.at, use.cumulative) < (gap.next_at, gap.next_cumulative)
-    )
-    select max(gap.units) into v_units from gap;
+        set cumulative = use.cumulative - v_gap.units
+        where use.account = p_account and use.feature = p_feature and use.at between v_gap.at and v_gap.next_at
+            and (use.at, use.cumulative) > (v_gap.at, v_gap.cumulative)
+            and (use.at, use.cumulative) < (v_gap.next_at, v_gap.next_cumulative);
+        v_units := v_gap.units;
+    end loop;
     if v_units > 0 then
         update feature_counter as counter
         set total = counter.total - v_units
