@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from tallystick.base.ids import new_id
 from tallystick.base.migrate import migrate
@@ -23,7 +23,7 @@ from tallystick.reservations.claim import Claim, FeatureClaim
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.usage_record import UsageRecord
 from tests.ledger.money import broken_laws, customer, give
-from tests.reservations.test_usage_record import record
+from tests.reservations.test_verify import priced
 
 CATALOG = Path(__file__).parents[1] / "catalog" / "small.toml"
 # As the first version says it.
@@ -38,8 +38,8 @@ NOT_DONE = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
 class OldWorker:
     """One lane of a process of the first version: it prepared its one statement before anything changed."""
 
-    def __init__(self, connection: asyncpg.Connection, account: int) -> None:
-        self.connection, self.account = connection, account
+    def __init__(self, connection: asyncpg.Connection, account: int, used: UsageRecord) -> None:
+        self.connection, self.account, self.used = connection, account, used
         self.lane = account % 2
         self.settled: dict[UUID, int] = {}
         self.stopping = False
@@ -49,7 +49,7 @@ class OldWorker:
         while not self.stopping:
             hold = new_id()
             await self.post(statement, reserves=[hold])
-            used = record(id=hold, account=self.account, cost_id=None, price_id=None)
+            used = replace(self.used, id=hold)
             await self.post(statement, ends=[used])
             self.settled[hold] = used.charge
 
@@ -103,8 +103,8 @@ async def old_life(pool: asyncpg.Pool, connection: asyncpg.Connection, lanes: La
         holds = [new_id() for _ in range(8)]
         for hold in holds:
             await lanes.reserve(hold, account, 20, expires_in_s=3600)
-        used = record(id=holds[0], account=account)
-        await lanes.settle(holds[0], account, used.charge, used)
+        used = replace(await priced(connection, account, "upstream_error"), id=holds[0])
+        await lanes.release(holds[0], account, used)
         await lanes.settle(holds[1], account, 60 + 90 * number)
         await lanes.release(holds[2], account)
         await lanes.deduct(new_id(), account, 3)
@@ -131,9 +131,12 @@ async def test_a_worker_of_the_old_version_goes_on_while_the_new_one_migrates(
     async with asyncpg.create_pool(old_dsn, min_size=1, max_size=4) as pool, pool.acquire() as connection:
         old_lanes = await old_writer(old_dsn, monkeypatch)
         still_open = await old_life(pool, connection, old_lanes)
-        accounts = [await customer(connection, 10**9) for _ in range(4)]
+        accounts = [await customer(connection, 10**15) for _ in range(4)]
         opened = [await asyncpg.connect(old_dsn) for _ in accounts]
-        workers = [OldWorker(one, account) for one, account in zip(opened, accounts, strict=True)]
+        workers = [
+            OldWorker(one, account, await priced(connection, account))
+            for one, account in zip(opened, accounts, strict=True)
+        ]
         running = [asyncio.create_task(worker.run()) for worker in workers]
         before = await reach(workers, running, 20)
         # Two processes of the new version start at once.
