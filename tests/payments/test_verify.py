@@ -6,7 +6,7 @@ from tallystick.base.ids import new_id
 from tallystick.payments.grant import grant
 from tallystick.payments.verify import checks
 
-CREDITED, ORPHAN, CLEARING, GRANTS, LOTS = (check.name for check in checks)
+CREDITED, AS_PAID, ORPHAN, CLEARING, GRANTS, LOTS = (check.name for check in checks)
 
 UNCREDITED = """update payment_order
     set state = 'awaiting_payment', operation = null, credited_at = null, stripe_payment_intent = null"""
@@ -24,7 +24,7 @@ async def paid(shop, pool):
 
 
 async def broken(pool):
-    async with pool.acquire() as connection:
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         return {check.name for check in checks if await check.run(connection)}
 
 
@@ -37,8 +37,16 @@ async def test_sound_books_pass(paid, pool):
     [
         ("update payment_order set credits = credits + 1 where amount_minor = 500", {CREDITED, CLEARING, LOTS}),
         ("update payment_order set operation = gen_random_uuid() where amount_minor = 500", {CREDITED, ORPHAN, LOTS}),
-        (UNCREDITED + " where amount_minor = 500", {ORPHAN, CLEARING, LOTS}),
-        (NEVER_POSTED + " where state = 'awaiting_payment'", {CREDITED, CLEARING}),
+        (UNCREDITED + " where amount_minor = 500", {AS_PAID, ORPHAN, CLEARING, LOTS}),
+        (NEVER_POSTED + " where state = 'awaiting_payment'", {CREDITED, AS_PAID, CLEARING}),
+        ("update payment_order set amount_minor = 501 where amount_minor = 500", {AS_PAID}),
+        ("update payment_order set currency = 'jpy' where amount_minor = 500", {AS_PAID}),
+        ("update payment_order set stripe_payment_intent = 'pi_other' where amount_minor = 500", {AS_PAID}),
+        ("update payment_order set livemode = true where amount_minor = 500", {AS_PAID}),
+        ("delete from stripe_event", {AS_PAID}),
+        ("update stripe_event set state = 'quarantined'", {AS_PAID}),
+        ("update stripe_event set body = replace(convert_from(body, 'utf8'), '2500', '2400')::bytea", {AS_PAID}),
+        ("update stripe_event set body = 'torn'", {AS_PAID}),
         ("delete from credit_grant", {GRANTS, LOTS}),
         ("update credit_grant set amount = amount + 1", {GRANTS, LOTS}),
         ("update lot set source = 'order:none' where kind = 'purchased'", {LOTS}),
@@ -49,3 +57,19 @@ async def test_a_defect_is_found(paid, pool, defect, found):
         await connection.execute("alter table lot disable trigger user")
         await connection.execute(defect)
     assert await broken(pool) == found
+
+
+async def test_the_problem_says_what_differs(paid, pool):
+    order = await pool.fetchval("update payment_order set currency = 'jpy' where amount_minor = 500 returning id")
+    [check] = [check for check in checks if check.name == AS_PAID]
+    async with pool.acquire() as connection, connection.transaction():
+        [told, unpaid] = await check.run(connection)
+    assert told.startswith(f"order {order} has the currency jpy, its event evt_")
+    assert told.endswith("says usd")
+    assert unpaid == f"order {order} is credited, and no stored event says that it was paid"
+
+
+async def test_an_event_may_hold_what_postgresql_calls_no_json(shop, pool):
+    order = await shop.order()
+    await shop.receive(shop.event("payment_intent.succeeded", order, description="a\x00b"))
+    assert (await shop.balance(), await broken(pool)) == (25 * 10**9, set())

@@ -7,8 +7,12 @@ import asyncpg
 
 from tallystick.base.database import load_queries
 from tallystick.ledger.check import Check
+from tallystick.payments.event import TYPES, Payment, UnreadableEvent, read_payment
 
 _queries = load_queries(__file__, "verify.sql")
+
+PROBLEMS_MAX: Final = 20
+_CHUNK: Final = 1_000
 
 
 def _check(name: str, query: Callable[[asyncpg.Connection], AsyncIterator[asyncpg.Record]]) -> Check:
@@ -18,8 +22,56 @@ def _check(name: str, query: Callable[[asyncpg.Connection], AsyncIterator[asyncp
     return Check(law=6, name=name, run=run)
 
 
+async def orders_as_paid(connection: asyncpg.Connection) -> list[str]:
+    """Each event that says that money came against its order; and no order credited without such an event."""
+    problems: list[str] = []
+    proven: set[str] = set()
+    events = await connection.cursor(_queries.acted_on.sql, list(TYPES))
+    while rows := await events.fetch(_CHUNK):
+        paid = [(row, payment) for row in rows if (payment := _paid(row, problems)) is not None]
+        ids = [payment.order_id for _event, payment in paid]
+        orders = {order["id"]: order async for order in _queries.orders(connection, ids=ids)}
+        for event, payment in paid:
+            order = orders.get(payment.order_id)
+            differences = _differences(event, payment, order)
+            problems += differences
+            if order is not None and not differences:
+                proven.add(order["id"])
+    async for order in connection.cursor(_queries.credited.sql, prefetch=_CHUNK):
+        if order["id"] not in proven:
+            problems.append(f"order {order['id']} is credited, and no stored event says that it was paid")
+    return problems[:PROBLEMS_MAX]
+
+
+def _paid(event: asyncpg.Record, problems: list[str]) -> Payment | None:
+    try:
+        payment = read_payment(event["type"], bytes(event["body"]))
+    except UnreadableEvent as error:
+        problems.append(f"event {event['id']} was acted on and cannot be read: {error}")
+        return None
+    return payment if payment is not None and payment.outcome == "paid" else None
+
+
+def _differences(event: asyncpg.Record, payment: Payment, order: asyncpg.Record | None) -> list[str]:
+    if order is None:
+        return [f"event {event['id']} was acted on, and its order {payment.order_id} does not exist"]
+    compared = (
+        ("state", "credited", order["state"]),
+        ("amount", payment.received_minor, order["amount_minor"]),
+        ("currency", payment.currency, order["currency"]),
+        ("payment", payment.payment_intent, order["stripe_payment_intent"]),
+        ("livemode", event["livemode"], order["livemode"]),
+    )
+    return [
+        f"order {order['id']} has the {name} {stored}, its event {event['id']} says {said}"
+        for name, said, stored in compared
+        if said != stored
+    ]
+
+
 checks: Final = [
     _check("every credited order has one purchase in the books, with its amount and account", _queries.order_posting),
+    Check(law=6, name="every credited order is as its stored event says that it was paid", run=orders_as_paid),
     _check("every purchase in the books has a credited order", _queries.posting_order),
     _check("Stripe's clearing account equals the credited orders", _queries.clearing),
     _check("every grant is in the books, and every grant in the books has a source", _queries.grants),

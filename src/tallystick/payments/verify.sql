@@ -50,3 +50,17 @@ where not exists (
         where l.source = 'grant:' || g.operation and g.operation = l.operation
             and g.account = l.account and g.amount = l.amount and g.kind = l.kind
     );
+
+-- name: acted_on
+-- The events about payments that were acted on. Read back by the module that reads webhooks: a body may hold what JSON
+-- may and PostgreSQL's jsonb may not.
+select id, type, body, livemode from stripe_event
+where state = 'processed' and type = any(:types::text[])
+order by id;
+
+-- name: orders
+select id, state, amount_minor, currency, stripe_payment_intent, livemode
+from payment_order where id = any(:ids::text[]);
+
+-- name: credited
+select id from payment_order where state = 'credited' order by id;
