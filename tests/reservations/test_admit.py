@@ -125,9 +125,7 @@ async def test_one_large_batch_is_split_at_the_allowance(customer: Customer) -> 
 
 
 async def test_exactly_as_many_as_fit_are_admitted_at_once(customer: Customer) -> None:
-    answers = await asyncio.gather(
-        *(customer.admit(requests(1, cap=50)) for _ in range(200)), return_exceptions=True
-    )
+    answers = await asyncio.gather(*(customer.admit(requests(1, cap=50)) for _ in range(200)), return_exceptions=True)
     refused = [answer for answer in answers if isinstance(answer, BaseException)]
     assert len(refused) == 150
     assert all(isinstance(error, QuotaExceeded) for error in refused)
