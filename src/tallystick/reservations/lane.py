@@ -22,6 +22,9 @@ from tallystick.reservations.usage_record import UsageRecord
 
 log = structlog.get_logger()
 
+# Passes of the event loop between two batches. Under load each brings more callers, and PostgreSQL's cost for a request
+# fell by a quarter from one pass to four; an idle lane posts at once all the same. More passes brought nothing.
+_PASSES: Final = 4
 _PAUSE_S: Final = 0.05
 _PAUSE_AWAY_S: Final = 0.5
 
@@ -154,7 +157,8 @@ class Lane:
             self._waiting -= len(self._under_way.places)
             await self._post(self._under_way)
             # Those who were just answered may call again at once: in the next batch, not in one of their own after it.
-            await asyncio.sleep(0)
+            for _ in range(_PASSES):
+                await asyncio.sleep(0)
 
     async def _post(self, batch: Batch) -> None:
         """Post until it is answered, for as long as callers can be expected to wait."""
