@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -23,6 +25,7 @@ import uvloop
 from bench.report import Figure, Row, Skipped, WrongBooks, at_least, at_most, markdown
 from tallystick.base.ids import new_id
 from tallystick.base.postgres_binaries import find_binaries
+from tallystick.catalog.publish import apply
 from tallystick.ledger import verify as ledger_verify
 from tallystick.ledger.account import PlatformAccount, count_lanes, lane_of, open_account, platform_account
 from tallystick.payments.grant import grant
@@ -37,7 +40,27 @@ RESERVED: Final = 1_000
 CHARGED: Final = 700
 NAIVE_CONNECTIONS: Final = 32
 
+# 300 tokens in and 400 out cost 600 nanocredits and are charged 700, so that what is recorded can be recomputed.
+CATALOG: Final = """
+[[provider]]
+name = "bench"
+base_url = "https://provider.test/v1"
+
+[[cost_profile]]
+provider = "bench"
+model = "bench"
+input = 0.001
+output = 0.00075
+
+[[price]]
+provider = "bench"
+model = "bench"
+input = 0.001
+output = 0.001
+"""
+
 Cycle = Callable[[UUID, int], Awaitable[None]]
+Record = Callable[[UUID, int], UsageRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +98,7 @@ async def run(dsn: str, *, seconds: float = SECONDS) -> list[Figure]:
                     at_least(floor),
                 )
             )
-        with_usage = await press_lanes(dsn, many, 256, seconds, usage=True)
+        with_usage = await press_lanes(dsn, many, 256, seconds, record=await usage_records(pool))
         rows.append(
             Row(
                 "the same with a usage record each, 256 in flight",
@@ -113,14 +136,14 @@ async def growth(dsn: str, transfers: int, *, seconds: float = SECONDS) -> list[
 
 
 async def press_lanes(
-    dsn: str, accounts: Sequence[int], in_flight: int, seconds: float, *, usage: bool = False
+    dsn: str, accounts: Sequence[int], in_flight: int, seconds: float, *, record: Record | None = None
 ) -> Speed:
     lanes = Lanes(dsn)
     await lanes.start()
 
     async def cycle(hold: UUID, account: int) -> None:
         await lanes.reserve(hold, account, RESERVED, expires_in_s=600)
-        await lanes.settle(hold, account, CHARGED, usage_record(hold, account) if usage else None)
+        await lanes.settle(hold, account, CHARGED, record and record(hold, account))
 
     try:
         return await press(cycle, accounts, in_flight, seconds)
@@ -232,7 +255,16 @@ async def open_accounts(pool: asyncpg.Pool, count: int) -> list[int]:
     return accounts
 
 
-def usage_record(hold: UUID, account: int) -> UsageRecord:
+async def usage_records(pool: asyncpg.Pool) -> Record:
+    """What the gateway would record of a call, naming the published cost and price that it follows from."""
+    async with pool.acquire() as connection:
+        await apply(connection, CATALOG, now=datetime.now(UTC))
+        found = await connection.fetch("select kind, id from catalog_entry where kind in ('cost_profile', 'price')")
+    ids = {row["kind"]: row["id"] for row in found}
+    return partial(_usage_record, ids["cost_profile"], ids["price"])
+
+
+def _usage_record(cost_id: int, price_id: int, hold: UUID, account: int) -> UsageRecord:
     return UsageRecord(
         id=hold,
         account=account,
@@ -245,6 +277,8 @@ def usage_record(hold: UUID, account: int) -> UsageRecord:
         input_tokens=300,
         output_tokens=400,
         usage_source="provider",
+        cost_id=cost_id,
+        price_id=price_id,
         cost=600,
         charge=CHARGED,
         reserved=RESERVED,

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from bench.books import reconcile
-from bench.ledger import FUNDS, open_accounts, usage_record
+from bench.ledger import FUNDS, open_accounts, usage_records
 from bench.report import WrongBooks
 from tallystick.base.ids import new_id
 from tallystick.reservations.lanes import Lanes
@@ -16,13 +16,13 @@ _CALLS = 6
 async def settled(dsn: str, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> str:
     """Books in which three customers have made two calls each."""
     monkeypatch.setattr("bench.books._LAST_SETTLES_S", 0.0)
-    accounts = await open_accounts(pool, 3)
+    accounts, record = await open_accounts(pool, 3), await usage_records(pool)
     lanes = Lanes(dsn)
     await lanes.start()
     for account in accounts * 2:
         hold = new_id()
         await lanes.reserve(hold, account, 1_000, expires_in_s=600)
-        await lanes.settle(hold, account, 700, usage_record(hold, account))
+        await lanes.settle(hold, account, 700, record(hold, account))
     await lanes.stop()
     return dsn
 

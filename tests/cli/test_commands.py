@@ -3,6 +3,8 @@
 import base64
 import re
 
+from tallystick.ledger.seal import seal
+
 CATALOG = """
 [[provider]]
 name = "acme"
@@ -108,6 +110,19 @@ def test_verify_and_doctor_on_empty_books(tallystick):
     found = tallystick("verify", "--json")
     assert found["ok"] is True
     assert {law["law"] for law in found["laws"]} >= {1, 2, 3, 4, 5, 6, 9, 10, 12}
+
+
+async def test_verify_prints_an_anchor_and_takes_it_back(tallystick, pool):
+    assert tallystick("verify", "--json")["newest_block"] is None
+    organization = tallystick("orgs", "create", "Ada's lab", "--json")["id"]
+    tallystick("credits", "grant", organization, "5", "--json")
+    await seal(pool)
+    newest = tallystick("verify", "--json")["newest_block"]
+    assert newest["number"] == 1
+    assert f"The newest block of the chain is 1: {newest['hash']}" in tallystick("verify", "--anchor", newest["hash"])
+    lost = tallystick("verify", "--json", "--anchor", "0" * 64, code=None)
+    assert lost["broken"] == "law 10: the anchor is a block of the chain"
+    assert "64 hexadecimal digits" in tallystick("verify", "--anchor", "latest", code=2)
 
 
 async def test_doctor_tells_a_durable_server_from_another(tallystick, pool):

@@ -7,12 +7,14 @@ import pytest
 
 from tallystick.base.ids import new_id
 from tallystick.ledger.account import open_account
+from tallystick.ledger.read import trial_balance
 from tallystick.ledger.reverse import reverse
 from tallystick.ledger.seal import seal
-from tallystick.ledger.verify import checks
+from tallystick.ledger.verify import Block, anchored, checks, newest_block
 from tallystick.reservations.lanes import Lanes
 from tests.ledger.money import ALL_CHECKS, broken_laws, customer, give
 from tests.ledger.tamper import unguarded
+from tests.reservations.test_usage_record import record
 
 
 @pytest.fixture
@@ -35,6 +37,12 @@ async def broken(connection: asyncpg.Connection, *statements: str) -> dict[str, 
         for statement in statements:
             await connection.execute(statement)
     return await broken_laws(connection, checks)
+
+
+async def newest(connection: asyncpg.Connection) -> Block:
+    found = await newest_block(connection)
+    assert found is not None
+    return found
 
 
 async def test_law_1_money_from_nowhere(connection: asyncpg.Connection, account: int) -> None:
@@ -93,6 +101,41 @@ async def test_law_3_a_hold_that_nobody_ended(connection: asyncpg.Connection, ac
     assert f"of account {account} should have ended" in problem
 
 
+@pytest.fixture
+async def charged(connection: asyncpg.Connection, lanes: Lanes, account: int) -> int:
+    """The customer has paid for metered work, too, which has no provider and no price of a model."""
+    hold = new_id()
+    work = record(
+        id=hold, account=account, endpoint="charge", provider="", model="", input_tokens=0, output_tokens=0, cost=0,
+        charge=0, usage_source="none",
+    )  # fmt: skip
+    await lanes.reserve(hold, account, 0, expires_in_s=60)
+    await lanes.settle(hold, account, 0, work)
+    assert await broken_laws(connection) == {}
+    return account
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("update usage_record set endpoint = 'chat.completions'", "does not name its cost and its price"),
+        (
+            "update usage_record set endpoint = 'embeddings', provider = 'acme', cost_id = 1",
+            "of embeddings at acme does",
+        ),
+        ("update usage_record set cost = 5", "of metered work costs 5 and charges 0 where its claims say 0"),
+        ("update usage_record set charge = 7", "of metered work costs 0 and charges 7 where its claims say 0"),
+        ("update usage_record set provider = 'acme'", "of metered work"),
+        ("update usage_record set price_id = 1", "of metered work"),
+    ],
+)
+async def test_law_5_a_call_that_names_no_price(
+    connection: asyncpg.Connection, charged: int, statement: str, problem: str
+) -> None:
+    found = await broken(connection, statement)
+    assert problem in found["law 5: every call to a provider names what it was priced by"][0]
+
+
 async def test_law_9_charged_twice(connection: asyncpg.Connection, account: int) -> None:
     found = await broken(
         connection,
@@ -145,6 +188,53 @@ async def test_law_10_a_guard_taken_down(connection: asyncpg.Connection, table: 
     assert await broken_laws(connection, checks) == {
         "law 10: history is append-only": [f"table {table} can be truncated: its trigger is gone or disabled"]
     }
+
+
+async def test_law_10_the_end_of_history_taken_away_is_found_by_its_anchor(
+    pool: asyncpg.Pool, connection: asyncpg.Connection, account: int, lanes: Lanes
+) -> None:
+    anchors = [await newest(connection)]
+    for _ in range(2):
+        await lanes.deduct(new_id(), account, 1)
+        await seal(pool)
+        anchors.append(await newest(connection))
+    assert [anchor.number for anchor in anchors] == [1, 2, 3]
+    for anchor in anchors:
+        assert await broken_laws(connection, [*checks, anchored(anchor.hash)]) == {}
+    # All that names the last deduction is taken away, with care: only who kept the hash can tell.
+    async with unguarded(connection):
+        await connection.execute(
+            "delete from ledger_block where number = 3;"
+            "with gone as (delete from transfer where seq = (select max(seq) from transfer) returning *),"
+            "  given_back as (update ledger_account a set posted = posted + amount from gone where a.id = gone.debit),"
+            "  taken as (update ledger_account a set posted = posted - amount from gone where a.id = gone.credit)"
+            "delete from hold using gone where hold.id = gone.operation"
+        )
+    assert await broken_laws(connection, checks) == {}
+    assert await broken_laws(connection, [anchored(anchors[1].hash)]) == {}
+    assert await broken_laws(connection, [anchored(anchors[2].hash)]) == {
+        "law 10: the anchor is a block of the chain": [
+            f"no block has the hash {anchors[2].hash}: it was taken away, or history before it was rewritten"
+        ]
+    }
+
+
+async def test_a_ledger_without_blocks_has_no_newest_one(connection: asyncpg.Connection) -> None:
+    assert await newest_block(connection) is None
+
+
+async def test_totals_beyond_a_bigint_are_still_added_up(connection: asyncpg.Connection) -> None:
+    """Each account fits a BIGINT, and the platform's do so lane by lane; all together they need not."""
+    deep = -(2**63) + 2**61
+    await connection.execute("update ledger_account set floor = $1 where id < 1048576", deep)
+    for _ in range(4):
+        account = await customer(connection, 1)
+        for kind, amount in (("purchased", 2**61), ("promotional", 2**61 - 1)):
+            await give(connection, account, amount, kind=kind)
+    lines = {line.kind: line.posted for line in await trial_balance(connection)}
+    assert lines["customer"] == 4 * 2**62 > 2**63
+    assert sum(lines.values()) == 0
+    assert await broken_laws(connection) == {}
 
 
 async def test_law_12_more_credits_than_lots(connection: asyncpg.Connection, account: int) -> None:

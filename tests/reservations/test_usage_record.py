@@ -1,13 +1,43 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import pytest
 
 from tallystick.base.ids import new_id
+from tallystick.catalog.publish import apply
 from tallystick.reservations.hold import HoldConflict
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.usage_record import UsageRecord
 from tests.ledger.money import broken_laws, customer
+
+# 3 tokens in and 4 out cost 5 nanocredits and are charged 7.
+CATALOG = """
+[[provider]]
+name = "acme"
+base_url = "https://api.acme.test/v1"
+
+[[cost_profile]]
+provider = "acme"
+model = "acme-1"
+input = 0.001
+output = 0.0005
+
+[[price]]
+provider = "acme"
+model = "acme-1"
+input = 0.001
+output = 0.001
+"""
+
+
+@pytest.fixture
+async def priced(connection: asyncpg.Connection) -> dict[str, int]:
+    """The versions that such a call is priced by."""
+    await apply(connection, CATALOG, now=datetime.now(UTC))
+    found = await connection.fetch("select kind, id from catalog_entry where kind in ('cost_profile', 'price')")
+    ids = {row["kind"]: row["id"] for row in found}
+    return {"cost_id": ids["cost_profile"], "price_id": ids["price"]}
 
 
 def record(**changes: Any) -> UsageRecord:
@@ -35,11 +65,11 @@ def record(**changes: Any) -> UsageRecord:
 
 
 async def test_a_record_is_written_with_the_end_of_its_hold_and_its_cost_accrued(
-    connection: asyncpg.Connection, lanes: Lanes
+    connection: asyncpg.Connection, lanes: Lanes, priced: dict[str, int]
 ) -> None:
     account = await customer(connection, 100)
-    paid = record(account=account, cached_tokens=2, api_key="key_1", upstream_id="up-1", first_byte_ms=3)
-    free = record(account=account, charge=0, outcome="upstream_error")
+    paid = record(account=account, cached_tokens=2, api_key="key_1", upstream_id="up-1", first_byte_ms=3, **priced)
+    free = record(account=account, charge=0, outcome="upstream_error", **priced)
     for one in (paid, free):
         await lanes.reserve(one.id, account, 60, expires_in_s=60)
         if one is paid:
@@ -58,9 +88,11 @@ async def test_a_record_is_written_with_the_end_of_its_hold_and_its_cost_accrued
     assert await broken_laws(connection) == {}
 
 
-async def test_a_settlement_repeated_records_nothing_more(connection: asyncpg.Connection, lanes: Lanes) -> None:
+async def test_a_settlement_repeated_records_nothing_more(
+    connection: asyncpg.Connection, lanes: Lanes, priced: dict[str, int]
+) -> None:
     account = await customer(connection, 100)
-    one = record(account=account)
+    one = record(account=account, **priced)
     await lanes.reserve(one.id, account, 60, expires_in_s=60)
     for _ in range(3):
         await lanes.settle(one.id, account, 7, one)

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import re
 import shutil
 import sys
+from typing import Annotated
 
 import asyncpg
 import typer
@@ -21,11 +23,26 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def verify(as_json: AsJson = False) -> None:
+def _hash(given: str | None) -> str | None:
+    if given is not None and not re.fullmatch("[0-9a-f]{64}", given):
+        raise typer.BadParameter("must be the 64 hexadecimal digits that an earlier verify printed")
+    return given
+
+
+Anchor = Annotated[
+    str | None,
+    typer.Option(
+        help="The hash of the newest block, as an earlier verify printed it: it must still be in the chain.",
+        callback=_hash,
+    ),
+]
+
+
+def verify(as_json: AsJson = False, anchor: Anchor = None) -> None:
     """Check every law of the books on the live database and print the trial balance. Exits 1 when one is broken."""
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> Verification:
-        return await verify_books(pool)
+        return await verify_books(pool, anchor=anchor)
 
     result = with_books(work)
     show(
@@ -41,6 +58,7 @@ def verify(as_json: AsJson = False) -> None:
                 }
                 for row in result.trial_balance
             ],
+            "newest_block": result.newest_block and result.newest_block._asdict(),
         },
         as_json,
         lambda: _print_verification(result),
@@ -65,6 +83,8 @@ def _print_verification(result: Verification) -> None:
             ("[bold]total[/bold]", _total(result, -1), _total(result, 1)),
         ],
     )
+    if result.newest_block is not None:
+        console.print(f"\nThe newest block of the chain is {result.newest_block.number}: {result.newest_block.hash}")
     if result.broken is None:
         console.print("\n[green]The books balance: every law that can be checked holds.[/green]")
     else:

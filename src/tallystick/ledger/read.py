@@ -62,4 +62,7 @@ async def history(
 
 async def trial_balance(connection: asyncpg.Connection) -> Sequence[TrialBalanceLine]:
     """One line per kind of account."""
-    return [TrialBalanceLine(*row) async for row in queries.trial_balance(connection)]
+    return [
+        TrialBalanceLine(unit, kind, accounts, int(posted), int(held))
+        async for unit, kind, accounts, posted, held in queries.trial_balance(connection)
+    ]

@@ -35,7 +35,8 @@ from (
 order by seq desc limit :limit::bigint;
 
 -- name: trial_balance
-select unit, kind, count(*), sum(posted)::bigint, sum(held)::bigint
+-- Each account fits a BIGINT, the sum of many need not.
+select unit, kind, count(*), sum(posted), sum(held)
 from ledger_account
 group by unit, kind
 order by unit, min(id);

@@ -1,10 +1,11 @@
 """Checks of the ledger's laws, right on a live system: each reads only the caller's REPEATABLE READ snapshot.
 
-The numbers are those of docs: 1 double entry, 2 floors, 3 holds end once, 9 idempotency, 10 history, 12 conservation.
+The numbers are those of docs: 1 double entry, 2 floors, 3 holds end once, 5 charges recompute, 9 idempotency,
+10 history, 12 conservation.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -26,6 +27,30 @@ def _query(name: str) -> Callable[[asyncpg.Connection], Awaitable[list[str]]]:
     return run
 
 
+class Block(NamedTuple):
+    """A block of the hash chain, which vouches for all of history up to it."""
+
+    number: int
+    hash: str
+
+
+async def newest_block(connection: asyncpg.Connection) -> Block | None:
+    """What can be kept elsewhere as an anchor; None where nothing is sealed yet."""
+    row = await queries.newest_block(connection)
+    return None if row is None else Block(*row)
+
+
+def anchored(hash_: str) -> Check:
+    """The chain alone does not tell that its end was taken away. Whoever kept the hash of a block elsewhere can."""
+
+    async def run(connection: asyncpg.Connection) -> list[str]:
+        if await queries.has_block(connection, hash=hash_):
+            return []
+        return [f"no block has the hash {hash_}: it was taken away, or history before it was rewritten"]
+
+    return Check(10, "the anchor is a block of the chain", run)
+
+
 checks: Final = (
     Check(1, "debits and credits are equal", _query("sum_is_zero")),
     Check(1, "every balance is the sum of its transfers", _query("posted_is_fold_of_transfers")),
@@ -33,6 +58,7 @@ checks: Final = (
     Check(2, "no account stands below its floor", _query("above_floor")),
     Check(2, "the database refuses an account below its floor", _query("floor_is_enforced")),
     Check(3, "no hold outlives its time", _query("holds_end")),
+    Check(5, "every call to a provider names what it was priced by", _query("calls_name_their_prices")),
     Check(9, "no operation is posted twice", _query("posted_once")),
     Check(9, "every posting is in the register", _query("registered")),
     Check(10, "the chain of hashes verifies", _query("chain_is_whole")),

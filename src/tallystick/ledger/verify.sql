@@ -149,3 +149,25 @@ original as (
 select distinct format('reversal %s does not mirror %s', id, reverses) as problem
 from ((table mirrored except all table original) union all (table original except all table mirrored)) as difference
 limit :most::bigint;
+
+-- name: calls_name_their_prices
+-- A charge for metered work has no provider: nothing was paid for it, and its claims alone say what it costs. All other
+-- work is a call to a provider, and without the versions it was priced by nobody could ever recompute it.
+select case
+    when endpoint <> 'charge' then format('usage record %s of %s at %s does not name its cost and its price', id, endpoint,
+        coalesce(nullif(provider, ''), 'no provider'))
+    else format('usage record %s of metered work costs %s and charges %s where its claims say %s', id, cost, charge,
+        overage)
+end as problem
+from usage_record
+where endpoint <> 'charge' and (cost_id is null or price_id is null)
+    or endpoint = 'charge' and (
+        (cost, charge) <> (0, overage) or provider <> '' or cost_id is not null or price_id is not null
+    )
+limit :most::bigint;
+
+-- name: newest_block^
+select number, encode(hash, 'hex') as hash from ledger_block order by number desc limit 1;
+
+-- name: has_block$
+select exists (select from ledger_block where hash = decode(:hash, 'hex'));
