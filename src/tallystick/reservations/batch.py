@@ -205,6 +205,14 @@ class Batch:
             balance = Balance(posted, held, available)
             future.set_result(None if step is self.reserve else _ended(step, ordinal - 1, balance, overages))
 
+    def dispatched(self) -> Iterator[tuple[UUID, int]]:
+        """The holds, with their accounts, that only their dispatcher can end. Others expire, or have an id that their
+        caller asks with again: to release those could take back what was acknowledged before."""
+        for step in (self.reserve, self.admit):
+            for hold, account, extra in zip(step.ids, step.accounts, step.extras, strict=True):
+                if (extra if step is self.reserve else extra[0]) is not None:
+                    yield hold, account
+
     def fail(self, make_error: Callable[[], Exception]) -> None:
         """Tell everyone that there is no answer; each gets an error of their own to raise."""
         for future in self.futures:

@@ -28,7 +28,8 @@ class HoldNotFound(NotFound):
 
 class OutcomeUnknown(Unavailable):
     """The database went away with the operation under way, and it may have been done. The same call with the same id
-    does it once or finds it done. A reserve that was done after all is released as soon as the database is back."""
+    does it once or finds it done. A hold of a dispatcher that was placed after all is released as soon as the database
+    is back; another expires, or is there for whoever asks with its id again."""
 
     code = "outcome_unknown"
 

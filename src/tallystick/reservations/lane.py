@@ -80,7 +80,7 @@ class Lane:
         self._connection: LaneConnection | None = None
         self._away = False
         self._stopping = False
-        # Reserves that may have been done although their callers were told that nobody knows.
+        # Holds that may be there although their callers were told that nobody knows, and that do not expire.
         self._disowned: list[tuple[UUID, int]] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -207,8 +207,7 @@ class Lane:
         """Answer everyone who waits; from now on refuse at once, until the database is back."""
         self._away = True
         if unknown:
-            for step in (batch.reserve, batch.admit):
-                self._disowned.extend(zip(step.ids, step.accounts, strict=True))
+            self._disowned.extend(batch.dispatched())
         batch.fail(_outcome_unknown if unknown else _unavailable)
         for waiting in (*self._full, self._open):
             waiting.fail(_unavailable)

@@ -101,7 +101,8 @@ create function price_of(p_units bigint, p_price bigint, p_per bigint) returns b
         when p_price = 0 or p_units <= 0 then 0
         -- Nearly always the product fits, and numeric costs ten times as much.
         when p_units < 1000000000 and p_price < 1000000000 then (p_units * p_price + p_per - 1) / p_per
-        else div(p_units::numeric * p_price + p_per - 1, p_per)::bigint
+        -- More than all the credits there can be is as much as that: an absurd count must still end its hold.
+        else least(div(p_units::numeric * p_price + p_per - 1, p_per), 4000000000000000000)::bigint
     end
 $$;
 

@@ -52,7 +52,8 @@ begin
     for v_one in
         select
             place, p_accounts[place] as account, p_amounts[place] as amount, hold.state,
-            hold.account as hold_account, hold.amount as hold_amount, hold.created_at = hold.expires_at as deducted,
+            hold.account as hold_account, hold.amount as hold_amount,
+            hold.created_at = hold.expires_at or hold.claims is not null as other,
             a.id as known, a.posted, a.held, a.posted - a.held - a.floor - a.overdraft as available
         from unnest(v_left) as place
         left join hold on hold.id = p_ids[place]
@@ -72,7 +73,7 @@ begin
                 case
                     when v_one.known is null then 'no_account'
                     when v_one.state is null then 'insufficient'
-                    when v_one.hold_account <> v_one.account or v_one.deducted then 'conflict'
+                    when v_one.hold_account <> v_one.account or v_one.other then 'conflict'
                     -- Nothing may be sent on the word of a hold that has ended, however it was asked for.
                     when v_one.state <> 'open' then 'ended'
                     when v_one.hold_amount <> v_one.amount then 'conflict'

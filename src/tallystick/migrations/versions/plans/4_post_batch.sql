@@ -176,7 +176,15 @@ end
 $$;
 
 -- End holds that were never sent on and are past their time. The caller names them; this decides, under the lane lock.
-create or replace function expire_holds(p_lane integer, p_ids uuid[]) returns integer language plpgsql as $$
+create or replace function expire_holds(p_lane integer, p_ids uuid[]) returns integer language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+set jit = off
+as $$
 declare
     v_due uuid[];
     v_accounts bigint[];
