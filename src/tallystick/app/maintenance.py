@@ -20,6 +20,7 @@ from tallystick.ledger.seal import seal
 from tallystick.payments.inbox import Inbox
 from tallystick.payments.missed import fetch_missed
 from tallystick.payments.stripe_client import StripeClient
+from tallystick.quotas.prune import prune_uses
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.sweep import Sweeper
 from tallystick.settings import Settings
@@ -89,6 +90,7 @@ class Maintenance:
             Job("webhook inbox", 5.0, inbox.process_open),
             Job("subscriptions", 1.0, lambda: keep_current(pool)),
             Job("partitions", 3600.0, partitions),
+            Job("old uses", 600.0, lambda: prune_uses(pool)),
         ]
         if stripe is not None:
             self._stack.push_async_callback(stripe.close)
