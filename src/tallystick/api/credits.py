@@ -26,8 +26,8 @@ from tallystick.library.inputs import number, text
 _log = structlog.get_logger()
 _queries = load_queries(__file__, "credits.sql")
 
-# What a database that is away, restarting or overloaded raises.
-_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# What a database that is away, restarting or overloaded raises; InternalClientError on a connection that just died.
+_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 router = APIRouter(prefix="/api/credits", tags=["credits"])
 

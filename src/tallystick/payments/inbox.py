@@ -26,8 +26,8 @@ Ending = tuple[EventState, str | None]
 # How many waiting events one pass takes: a pass must end, so that a stop is never kept waiting.
 _PASS_MAX: Final = 100
 _REASON_MAX: Final = 500
-# What a database that is away, restarting or overloaded raises.
-_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# What a database that is away, restarting or overloaded raises; InternalClientError on a connection that just died.
+_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 _events = Counter("tallystick_webhook_events", "Stripe events, by how they ended", ["state"])
 _quarantined = Counter("tallystick_webhook_quarantined", "Stripe events that a person must look at")
