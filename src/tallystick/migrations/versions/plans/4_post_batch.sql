@@ -72,17 +72,19 @@ begin
         exceptions := exceptions || v_deducted.exceptions;
         v_charged := v_charged + v_deducted.charged;
     end if;
-    if v_charged + v_shortfall > 0 then
-        update ledger_account as a set posted = a.posted + v_charged + v_shortfall where a.id = v_revenue;
-    end if;
-    if v_shortfall > 0 then
-        update ledger_account as a set posted = a.posted - v_shortfall where a.id = v_receivable;
-    end if;
     if v_cost > 0 then
         insert into transfer (at, debit, credit, amount, kind, operation)
         values (v_now, v_provider_cost, v_provider_payable, v_cost, 'provider_cost', gen_random_uuid());
-        update ledger_account as a set posted = a.posted - v_cost where a.id = v_provider_cost;
-        update ledger_account as a set posted = a.posted + v_cost where a.id = v_provider_payable;
+    end if;
+    if v_charged + v_shortfall + v_cost > 0 then
+        update ledger_account as a
+        set posted = a.posted + change.amount
+        from (
+            values
+                (v_revenue, v_charged + v_shortfall), (v_receivable, -v_shortfall),
+                (v_provider_cost, -v_cost), (v_provider_payable, v_cost)
+        ) as change (id, amount)
+        where a.id = change.id and change.amount <> 0;
     end if;
 end
 $$;
