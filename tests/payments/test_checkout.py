@@ -160,5 +160,15 @@ async def test_lost_webhooks_are_fetched_and_credit_once(start, control, stripe)
     assert await start.shop.balance() == 25 * 10**9
 
 
+async def test_one_event_that_cannot_be_read_keeps_no_other_from_being_fetched(shop):
+    class Strange:
+        async def events_since(self, since, types):
+            return [b'{"type": "payment_intent.succeeded"}', shop.event("payment_intent.succeeded", order)]
+
+    order = await shop.order()
+    assert await fetch_missed(shop.inbox, Strange(), datetime.now(UTC)) == 1
+    assert await shop.balance() == 25 * 10**9
+
+
 def test_the_version_is_pinned_to_what_the_sdk_was_made_for():
     assert sdk.api_version == API_VERSION, "the SDK moved on: read its changes before following"

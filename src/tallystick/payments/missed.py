@@ -2,9 +2,13 @@
 
 from datetime import datetime
 
-from tallystick.payments.event import TYPES, read_header
+import structlog
+
+from tallystick.payments.event import TYPES, UnreadableEvent, read_header
 from tallystick.payments.inbox import Inbox
 from tallystick.payments.stripe_client import StripeClient
+
+_log = structlog.get_logger()
 
 
 async def fetch_missed(inbox: Inbox, stripe: StripeClient, since: datetime) -> int:
@@ -12,5 +16,11 @@ async def fetch_missed(inbox: Inbox, stripe: StripeClient, since: datetime) -> i
 
     They come over our own connection to Stripe, so they need no signature."""
     for body in await stripe.events_since(since, TYPES):
-        await inbox.store(read_header(body), body)
+        try:
+            header = read_header(body)
+        except UnreadableEvent as error:
+            # Without an id it cannot be stored; the others must not wait for it.
+            _log.error("missed_event_unreadable", problem=str(error))
+            continue
+        await inbox.store(header, body)
     return await inbox.process_open()
