@@ -220,6 +220,7 @@ def test_dollars_are_not_charged_twice(field: str) -> None:
     ("text", "problem"),
     [
         (METER.replace("seconds", "requests"), "meter requests: is built in and needs no table"),
+        (METER.replace('"seconds"', '"concurrency"'), "meter concurrency: is what plans limit by rates"),
         (METER.replace('"seconds"', '"Seconds"'), "meter Seconds: name must be lower-case letters"),
         (METER.replace('"second"', '" "'), "meter seconds: unit must not be empty"),
         (METER.replace("sum", "mean"), "meter seconds: aggregation: invalid enum value 'mean'"),

@@ -16,6 +16,10 @@ DOLLARS: Final = "dollars"
 """The meter whose unit is one nanocredit of what models are charged by the price book."""
 
 
+CONCURRENCY: Final = "concurrency"
+"""Under this name the requests that run now are counted, as if they were units of a meter; no meter has it."""
+
+
 class PlanMeter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a plan says of one meter, per billing period; units are the meter's own (nanocredits for `dollars`)."""
 

@@ -13,7 +13,7 @@ from tallystick.base.money import parse_amount, to_minor
 from tallystick.catalog.entries import OTHER_DECIMALS, SLUG, TOKENS_MAX
 from tallystick.catalog.errors import CatalogError
 from tallystick.catalog.meters import BUILT_IN
-from tallystick.catalog.plan import Feature, Meter, Plan, PlanMeter, PlanRates
+from tallystick.catalog.plan import CONCURRENCY, Feature, Meter, Plan, PlanMeter, PlanRates
 from tallystick.catalog.plan_meters import COUNT_MAX, read_plan_meter
 from tallystick.catalog.strategy_rules import charges_models, strategy_problems
 from tallystick.catalog.tables import FeatureTable, Limit, MeterTable, PlanTable
@@ -28,6 +28,8 @@ def read_meter(table: MeterTable, where: str) -> Meter:
     found = [*_unless(NAME.fullmatch(table.name), f"name must be {_NAME_WORDS}"), *_words(table, "title", "unit")]
     if table.name in BUILT_IN:
         found.append("is built in and needs no table; a meter of your own needs a name of its own")
+    if table.name == CONCURRENCY:
+        found.append("is what plans limit by rates = { concurrency = ... }; a meter needs another name")
     _raise(found, where)
     return Meter(name=table.name, title=table.title, unit=table.unit, aggregation=table.aggregation)
 

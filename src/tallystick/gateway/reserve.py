@@ -8,12 +8,12 @@ from typing import Final
 from tallystick.base.errors import InsufficientCreditsError, InvalidInput, QuotaExceeded, TallystickError
 from tallystick.base.money import AMOUNT_MAX_NANO
 from tallystick.catalog.book import Candidate
-from tallystick.catalog.plan import DOLLARS
+from tallystick.catalog.plan import CONCURRENCY, DOLLARS
 from tallystick.constraints.constraints import Constraints
 from tallystick.gateway.call import Call
 from tallystick.gateway.estimate import Estimate, clamp, clamp_output
 from tallystick.gateway.parts import Parts
-from tallystick.gateway.terms import CONCURRENCY, terms_of
+from tallystick.gateway.terms import terms_of
 from tallystick.gateway.wire import TooFast
 from tallystick.reservations.claim import Claim
 from tallystick.reservations.hold import OutcomeUnknown, WrongPeriod

@@ -8,13 +8,12 @@ from msgspec import Struct
 
 from tallystick.base.errors import Forbidden
 from tallystick.base.money import format_amount
-from tallystick.catalog.plan import DOLLARS
+from tallystick.catalog.plan import CONCURRENCY, DOLLARS
 from tallystick.catalog.price import Usage
 from tallystick.constraints.constraints import Constraints
 from tallystick.constraints.verdict import Request, Verdict, claims
 from tallystick.reservations.claim import AnyClaim, Claim, FeatureClaim
 
-CONCURRENCY: Final = "concurrency"
 # Nothing of it is ever used up: what is held of it are the requests that run now, in whatever process.
 _ALWAYS: Final = (datetime(2000, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC))
 COVERED: Final = "plan"
