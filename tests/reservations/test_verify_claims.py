@@ -20,6 +20,7 @@ PERIOD = {"starts_at": NOW - timedelta(days=3), "ends_at": NOW + timedelta(days=
 
 METERS = "law 8: meters are the fold of their holds"
 WINDOWS = "law 8: windows are the fold of their uses"
+USES = "law 8: uses are what holds claim of windows"
 OVERAGE = "law 5: what lies beyond allowances is charged as recorded"
 PERIODS = "law 5: a period costs what was used beyond its allowances"
 HELD = "law 1: what is held is the sum of the open holds"
@@ -87,10 +88,7 @@ async def test_law_8_a_meter_that_its_holds_do_not_add_up_to(
 @pytest.mark.parametrize(
     ("statement", "problem"),
     [
-        ("update feature_counter set total = total - 1", "its total is 3"),
-        ("update feature_counter set total = total + 1", "its total is 5"),
         ("update feature_counter set pruned = 1", "brings it from 1 by 1 to 1"),
-        ("delete from feature_counter", "its total is "),
         ("delete from feature_use where units = 2", "brings it from 1 by 1 to 4"),
         ("update feature_use set units = 1 where units = 2", "brings it from 1 by 1 to 3"),
         # A use moved out of its window, so that it no longer counts: what is behind it no longer follows.
@@ -104,6 +102,46 @@ async def test_law_8_a_window_that_its_uses_do_not_add_up_to(
     found = await broken(connection, statement)
     assert set(found) == {WINDOWS}
     assert any(problem in each for each in found[WINDOWS]), found
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("update feature_counter set total = total - 1", "to 4, its total is 3"),
+        ("update feature_counter set total = total + 1", "to 4, its total is 5"),
+        ("delete from feature_counter", "by 1 to 1, its total is "),
+    ],
+)
+async def test_law_8_a_total_that_is_neither_its_uses_nor_its_claims(
+    connection: asyncpg.Connection, sold: UUID, statement: str, problem: str
+) -> None:
+    found = await broken(connection, statement)
+    assert set(found) == {WINDOWS, USES}
+    assert any(problem in each for each in found[WINDOWS]), found
+
+
+@pytest.mark.parametrize(
+    ("statement", "claimed"),
+    [
+        # With care: the last use and what it added, so that it could be had once more.
+        (
+            "delete from feature_use where cumulative = 4; update feature_counter set total = 3",
+            "its total is 3, its holds claim 4",
+        ),
+        ("delete from feature_use; delete from feature_counter", "its total is 0, its holds claim 4"),
+        ("update hold set claims = claims[:1] where state = 'open'", "its total is 4, its holds claim 2"),
+        (
+            "update hold set state = 'released', actual = null where created_at = expires_at",
+            "its total is 4, its holds claim 3",
+        ),
+    ],
+)
+async def test_law_8_uses_that_no_hold_claims(
+    connection: asyncpg.Connection, sold: UUID, statement: str, claimed: str
+) -> None:
+    found = await broken(connection, statement)
+    assert claimed in found[USES][0]
+    assert WINDOWS not in found
 
 
 async def test_law_5_more_overage_recorded_than_claimed(connection: asyncpg.Connection, sold: UUID) -> None:

@@ -94,4 +94,5 @@ checks: Final = (
     Check(5, "a period costs what was used beyond its allowances", _query("periods_cost_what_they_used")),
     Check(8, "meters are the fold of their holds", _query("meters_add_up")),
     Check(8, "windows are the fold of their uses", _query("features_add_up")),
+    Check(8, "uses are what holds claim of windows", _query("uses_are_claimed")),
 )

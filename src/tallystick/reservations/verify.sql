@@ -95,6 +95,20 @@ where use.cumulative is not null and use.cumulative - use.units is distinct from
     or use.cumulative is null and counter.total <> counter.pruned
 limit :most::bigint;
 
+-- name: uses_are_claimed
+-- The running total of each window against the holds that claimed its uses: what was forgotten counts in both.
+with claimed as (
+    select hold.account, claim.meter as feature, sum(claim.units)::bigint as units
+    from hold cross join lateral unnest(hold.claims) as claim
+    where hold.claims is not null and claim.starts_at is null and hold.state in ('open', 'settled')
+    group by hold.account, claim.meter
+)
+select format('%s of account %s: its total is %s, its holds claim %s', feature, account, coalesce(counter.total, 0),
+    coalesce(claimed.units, 0)) as problem
+from claimed full join feature_counter as counter using (account, feature)
+where coalesce(counter.total, 0) <> coalesce(claimed.units, 0)
+limit :most::bigint;
+
 -- name: overage_is_what_its_claims_say
 select format('hold %s: its claims are charged %s beyond their allowances, its usage record says %s', record.id,
     coalesce(claims.charge, 0), record.overage) as problem
