@@ -12,7 +12,7 @@ import structlog
 from tallystick.accounts import secret_token
 from tallystick.accounts.known_keys import Caller, KnownKeys
 from tallystick.base.changes import Changes
-from tallystick.base.database import load_queries
+from tallystick.base.database import AWAY, load_queries
 from tallystick.base.errors import Unauthorized, Unavailable
 
 __all__ = ["Caller", "KeyRing"]
@@ -20,8 +20,6 @@ __all__ = ["Caller", "KeyRing"]
 _BATCH_MAX: Final = 500
 _UNKNOWN_S: Final = 5.0
 _DIGEST_HEX_CHARS: Final = 64
-# Each of these means that the answer is not known, which is no reason to let anybody in or to call a key wrong.
-_NO_ANSWER: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 queries = load_queries(__file__, "authenticate.sql")
 log = structlog.get_logger()
@@ -101,7 +99,8 @@ class KeyRing:
             try:
                 async with asyncio.timeout(self._read_s_max), self._pool.acquire() as connection:
                     rows = [row async for row in queries.keys_by_hash(connection, hashes=[*batch])]
-            except _NO_ANSWER as error:
+            # The answer is not known, which is no reason to let anybody in or to call a key wrong.
+            except AWAY as error:
                 log.warning("keys_not_read", error=repr(error))
                 _fail(batch.values(), Unavailable("API keys cannot be checked at this moment."))
             except Exception as error:  # noqa: BLE001 - handed on: nobody may be left waiting for an answer

@@ -4,7 +4,7 @@ Bodies that carry money are read by `strict_json`, so that no amount passes thro
 """
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 import asyncpg
@@ -17,7 +17,7 @@ from tallystick.api.errors import error_body
 from tallystick.api.exact_json import ExactJSON
 from tallystick.api.payer import CurrentPayer
 from tallystick.base import strict_json
-from tallystick.base.database import load_queries
+from tallystick.base.database import AWAY, load_queries
 from tallystick.base.errors import InvalidInput
 from tallystick.base.money import to_decimal
 from tallystick.library.answers import BatchResponse, DeductFailure, DeductResponse
@@ -27,7 +27,6 @@ _log = structlog.get_logger()
 _queries = load_queries(__file__, "credits.sql")
 
 # What a database that is away, restarting or overloaded raises; InternalClientError on a connection that just died.
-_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 router = APIRouter(prefix="/api/credits", tags=["credits"])
 
@@ -130,7 +129,7 @@ async def _charged(pool: asyncpg.Pool, done: BatchResponse, began: datetime) -> 
     """What the batch charged; None when it can no longer be asked for, since an error would be taken as not charged."""
     try:
         return int(await _queries.charged_since(pool, ids=[UUID(result.id) for result in done.succeeded], since=began))
-    except _AWAY as error:
+    except AWAY as error:
         _log.warning("batch_not_summed", problem=repr(error))
         return None
 

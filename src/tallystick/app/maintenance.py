@@ -11,7 +11,7 @@ from typing import Final, Self
 import asyncpg
 import structlog
 
-from tallystick.base.database import open_pool
+from tallystick.base.database import AWAY, open_pool
 from tallystick.base.errors import TallystickError
 from tallystick.gateway.recover import settle_orphans
 from tallystick.ledger.lot import expire_due
@@ -29,7 +29,7 @@ from tallystick.subscriptions.keep_current import keep_current
 log = structlog.get_logger()
 
 # The database is away, or slow, or refuses for now: the next round tries again.
-_PASSING: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, TallystickError)
+_PASSING: Final = (*AWAY, TallystickError)
 _WEBHOOKS_COME_FOR: Final = timedelta(days=3)
 
 
@@ -119,4 +119,8 @@ async def _repeat(job: Job) -> None:
             await job.work()
         except _PASSING as error:
             log.warning("upkeep failed, trying again", job=job.name, error=repr(error))
+        except Exception:
+            # A defect of one job, or one bad row, must not end it for good without a word: the others go on, and the
+            # log says at every round what is wrong.
+            log.exception("upkeep failed here, trying again", job=job.name)
         await asyncio.sleep(job.every_s)

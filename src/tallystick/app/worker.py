@@ -29,7 +29,7 @@ from tallystick.app.credentials import Credentials
 from tallystick.app.operations import PATHS, Operations
 from tallystick.app.startup import Startup, decode
 from tallystick.base.changes import Changes
-from tallystick.base.database import open_pool
+from tallystick.base.database import AWAY, open_pool
 from tallystick.base.errors import TallystickError
 from tallystick.catalog.live import LiveBook
 from tallystick.gateway.journal import Journal
@@ -128,7 +128,7 @@ async def _unready(pool: asyncpg.Pool, gateway: GatewayApp) -> str | None:
     try:
         async with asyncio.timeout(_READY_ANSWER_S):
             await pool.fetchval("select 1")
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except AWAY:
         return "The database does not answer."
     return await gateway.unready()
 

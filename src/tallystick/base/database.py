@@ -1,10 +1,13 @@
 """Open the one database, and load the named queries that stand in .sql files beside the verbs that run them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiosql
 import asyncpg
+
+AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises where there is no answer from the database: it is gone, is going, or cannot do this now."""
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no type stubs

@@ -8,19 +8,13 @@ import msgspec
 import structlog
 
 from tallystick.base.changes import Changes
+from tallystick.base.database import AWAY
 from tallystick.base.errors import TallystickError
 from tallystick.catalog.book import Book
 from tallystick.catalog.read import Credentials, load_book
 
 _RETRY_S: Final = 1.0
-_FAILURES: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    OSError,
-    TimeoutError,
-    TallystickError,
-    msgspec.MsgspecError,
-)
+_FAILURES: Final = (*AWAY, TallystickError, msgspec.MsgspecError)
 
 log = structlog.get_logger()
 

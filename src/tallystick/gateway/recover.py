@@ -9,7 +9,7 @@ from typing import Final
 import asyncpg
 import structlog
 
-from tallystick.base.database import load_queries
+from tallystick.base.database import AWAY, load_queries
 from tallystick.base.errors import Conflict, NotFound, TallystickError, Unavailable
 from tallystick.base.ids import first_id_at
 from tallystick.catalog.document import CostProfile, Price, reprice
@@ -26,7 +26,7 @@ from tallystick.reservations.usage_record import UsageRecord
 queries = load_queries(__file__, "recover.sql")
 log = structlog.get_logger()
 
-_AWAY: Final = (Unavailable, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_AWAY: Final = (Unavailable, *AWAY)
 
 
 class Recovery:

@@ -7,7 +7,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter
 
-from tallystick.base.database import load_queries
+from tallystick.base.database import AWAY, load_queries
 from tallystick.base.errors import Conflict
 from tallystick.base.ids import is_text_id
 from tallystick.payments.credit import credit
@@ -27,7 +27,6 @@ Ending = tuple[EventState, str | None]
 _PASS_MAX: Final = 100
 _REASON_MAX: Final = 500
 # What a database that is away, restarting or overloaded raises; InternalClientError on a connection that just died.
-_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 _events = Counter("tallystick_webhook_events", "Stripe events, by how they ended", ["state"])
 _quarantined = Counter("tallystick_webhook_quarantined", "Stripe events that a person must look at")
@@ -79,7 +78,7 @@ class Inbox:
     async def _postpone(self, event_id: str) -> None:
         try:
             await _queries.postpone(self._pool, id=event_id)
-        except _AWAY as error:
+        except AWAY as error:
             _log.warning("webhook_not_postponed", stripe_event=event_id, problem=str(error))
 
     async def _process(self, event_id: str) -> bool:

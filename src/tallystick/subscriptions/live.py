@@ -11,7 +11,7 @@ import structlog
 from msgspec.structs import replace
 
 from tallystick.base.changes import EVERYTHING, Changes
-from tallystick.base.database import load_queries
+from tallystick.base.database import AWAY, load_queries
 from tallystick.base.errors import NotFound, TallystickError, Unavailable
 from tallystick.base.ids import is_text_id
 from tallystick.constraints.constraints import Constraints
@@ -19,8 +19,6 @@ from tallystick.subscriptions.offer import read_offer
 from tallystick.subscriptions.publish import decode, publish_constraints, publish_if_old
 
 _BATCH_MAX: Final = 500
-# Each of these means that the database gave no answer, not that the answer is no.
-_NO_ANSWER: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 queries = load_queries(__file__, "live.sql")
 log = structlog.get_logger()
@@ -96,7 +94,7 @@ class LiveConstraints:
             try:
                 async with asyncio.timeout(self._read_s_max), self._pool.acquire() as connection:
                     await self._read(connection, batch)
-            except _NO_ANSWER as error:
+            except AWAY as error:
                 log.warning("constraints_not_read", error=repr(error))
                 self._answer_from_memory(batch)
             except Exception as error:  # noqa: BLE001 - handed on: nobody may be left waiting for an answer
