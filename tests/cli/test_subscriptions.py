@@ -90,3 +90,17 @@ def test_a_refusal_is_one_sentence(tallystick, org):
         said = tallystick(*words, code=1)
         assert said.startswith("tallystick: "), said
         assert said.count("\n") == 1, said
+
+
+def test_before_anything_is_sold(tallystick):
+    assert "tallystick apply" in tallystick("plans", "list")
+    assert tallystick("plans", "list", "--json") == []
+    assert tallystick("plans", "show", "pro", code=1) == "tallystick: There is no plan 'pro'. On sale: none yet.\n"
+
+
+def test_what_is_agreed_is_told_in_credits(tallystick, org):
+    said = tallystick("subscriptions", "override", org, "--quota", "reports=unlimited", "--credit-limit", "250")
+    assert said == "Agreed: reports unlimited, credit limit 250.00.\n"
+    assert "reports unlimited, credit limit 250.00" in tallystick("subscriptions", "show", org)
+    assert tallystick("subscriptions", "override", org, "--clear") == "Agreed: nothing.\n"
+    assert "On sale: starter, pro, yearly." in tallystick("plans", "show", "platinum", code=1)

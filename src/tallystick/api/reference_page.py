@@ -13,6 +13,11 @@ pre { background: #f4f4f2; padding: .75rem; overflow-x: auto; }
 h2 { border-top: 1px solid #ccc; padding-top: 1rem; font-size: 1.1rem; }
 """
 
+_WHO: Final = (
+    "Customers send <code>Authorization: Bearer</code> with the token of their session or an API key; services send"
+    " <code>X-Tallystick-Services-Token</code>, and say with <code>user_id</code> for whom they ask."
+)
+
 
 def reference_page(openapi: Mapping[str, Any]) -> str:
     """A page for the OpenAPI document of this application."""
@@ -25,6 +30,7 @@ def reference_page(openapi: Mapping[str, Any]) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{escape(info["title"])} API</title><style>{_STYLE}</style></head>
 <body><h1>{escape(info["title"])} API</h1><p>{escape(info.get("summary", ""))}</p>
+<p>{_WHO}</p>
 <p>The same for machines: <a href="/api/openapi.json">/api/openapi.json</a></p>
 {sections}
 </body></html>"""
@@ -33,7 +39,10 @@ def reference_page(openapi: Mapping[str, Any]) -> str:
 def _section(path: str, method: str, operation: Mapping[str, Any]) -> str:
     title = f"<h2><code>{method.upper()} {escape(path)}</code></h2>"
     text = f"<p>{escape(operation.get('description') or operation.get('summary', ''))}</p>"
-    return title + text + "".join(_examples(operation))
+    takes = ", ".join(
+        f"<code>{escape(one['name'])}</code>" for one in operation.get("parameters", ()) if one["in"] == "query"
+    )
+    return title + text + (f"<p>Query: {takes}</p>" if takes else "") + "".join(_examples(operation))
 
 
 def _examples(operation: Mapping[str, Any]) -> Iterator[str]:

@@ -72,7 +72,8 @@ class Book:
         """The plan as it is sold at `at`, with the id of its version. Raises UnknownPlan."""
         found = held(self._versions, "plan", Plan, at).get(slug)
         if found is None:
-            raise UnknownPlan(f"There is no plan {slug!r}.")
+            sold = ", ".join(plan.document.slug for plan in self.plans(at)) or "none yet"
+            raise UnknownPlan(f"There is no plan {slug!r}. On sale: {sold}.")
         return found
 
     def plans(self, at: datetime) -> Sequence[Held[Plan]]:

@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from tallystick.base.errors import InvalidInput
-from tallystick.base.money import parse_amount
+from tallystick.base.money import format_amount, parse_amount
 from tallystick.cli.accounts import Org
 from tallystick.cli.for_organization import run_for
 from tallystick.cli.output import AsJson, console, show
@@ -27,7 +27,7 @@ def override(
     concurrency: Annotated[int | None, typer.Option(help="Rate; the others stay as they are.", min=1)] = None,
     metered: Annotated[
         bool | None,
-        typer.Option("--metered/--no-metered", help="Whether our own provider keys may be used."),
+        typer.Option("--metered/--no-metered", help="Whether it may use our provider keys."),
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="First forget all that was agreed.")] = False,
     as_json: AsJson = False,
@@ -63,8 +63,20 @@ def override(
     show(
         msgspec.to_builtins(agreed),
         as_json,
-        lambda: console.print(f"Agreed: {msgspec.json.encode(agreed).decode()}", markup=False),
+        lambda: console.print(f"Agreed: {describe_agreed(agreed)}.", markup=False),
     )
+
+
+def describe_agreed(agreed: Overrides) -> str:
+    """In words, as the options name it."""
+    parts = [f"{name} {'unlimited' if limit is None else limit}" for name, limit in agreed.quotas.items()]
+    if agreed.credit_limit is not None:
+        parts.append(f"credit limit {format_amount(agreed.credit_limit)}")
+    rates = {} if agreed.rates is None else msgspec.to_builtins(agreed.rates)
+    parts += [f"{name.replace('_', ' ')} {'unlimited' if value is None else value}" for name, value in rates.items()]
+    if agreed.metered_enabled:
+        parts.append("metered")
+    return ", ".join(parts) or "nothing"
 
 
 def _quota(text: str) -> tuple[str, int | str | None]:

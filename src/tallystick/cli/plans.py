@@ -13,7 +13,7 @@ from tallystick.catalog.book import Held
 from tallystick.catalog.plan import DOLLARS, Plan
 from tallystick.catalog.plan_description import describe_plan
 from tallystick.cli.accounts import Org
-from tallystick.cli.output import AsJson, fields, now, show, table, with_books
+from tallystick.cli.output import AsJson, console, fields, now, show, table, with_books
 from tallystick.constraints.constraints import Constraints, MeterConstraint
 from tallystick.constraints.period import period_at
 from tallystick.settings import Settings
@@ -41,6 +41,9 @@ def list_plans(as_json: AsJson = False) -> None:
             return [*offer.book.plans(offer.at)], await count_by_version(connection)
 
     found, subscribers = with_books(work)
+    if not (found or as_json):
+        console.print("No plan is on sale: write one in the catalog file and publish it with `tallystick apply`.")
+        return
     show(
         [{**msgspec.to_builtins(p.document), "version": p.id, "subscribers": subscribers.get(p.id, 0)} for p in found],
         as_json,

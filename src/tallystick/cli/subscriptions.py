@@ -16,7 +16,7 @@ from tallystick.catalog.read import plan_version
 from tallystick.cli.accounts import Org
 from tallystick.cli.for_organization import run_for
 from tallystick.cli.output import AsJson, console, fields, now, show, table, with_books
-from tallystick.cli.override import override
+from tallystick.cli.override import describe_agreed, override
 from tallystick.constraints.subscriber import Overrides
 from tallystick.settings import Settings
 from tallystick.subscriptions import subscription
@@ -143,7 +143,7 @@ def show_one(org: Org, as_json: AsJson = False) -> None:
         else:
             fields(_described(found, plan))
         if agreed != Overrides():
-            fields({"agreed": msgspec.json.encode(agreed).decode()})
+            fields({"agreed": describe_agreed(agreed)})
         if events:
             table(
                 ["At", "In force", "What", "By"],

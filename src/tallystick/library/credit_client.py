@@ -38,7 +38,7 @@ class CreditClient:
         timeout_s: float = 30.0,
     ) -> None:
         self._http = httpx.Client(
-            base_url=base_url.rstrip("/"), headers=remote.headers(session_token, service_token), timeout=timeout_s
+            base_url=remote.address(base_url), headers=remote.headers(session_token, service_token), timeout=timeout_s
         )
 
     def __enter__(self) -> Self:
@@ -111,7 +111,7 @@ class AsyncCreditClient:
         timeout_s: float = 30.0,
     ) -> None:
         self._http = httpx.AsyncClient(
-            base_url=base_url.rstrip("/"), headers=remote.headers(session_token, service_token), timeout=timeout_s
+            base_url=remote.address(base_url), headers=remote.headers(session_token, service_token), timeout=timeout_s
         )
 
     async def __aenter__(self) -> Self:

@@ -52,6 +52,16 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     content: bytes | None = None
 
 
+def address(url: str) -> str:
+    """Where the server is. Raises InvalidInput at once: no request to such an address would ever be answered."""
+    found = url.rstrip("/")
+    if not found.startswith(("http://", "https://")):
+        raise InvalidInput("url", "must start with http:// or https://")
+    if found.endswith(("/v1", "/api")):
+        raise InvalidInput("url", "must be the server's own, without /v1 or /api")
+    return found
+
+
 def headers(session_token: str | None, service_token: str | None) -> dict[str, str]:
     found = {} if session_token is None else {"authorization": f"Bearer {session_token}"}
     return found if service_token is None else found | {SERVICE_HEADER: service_token}

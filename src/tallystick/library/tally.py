@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import structlog
 
 from tallystick.base.errors import TallystickError
+from tallystick.library import remote
 from tallystick.library.charge import Charge
 from tallystick.library.tally_engine import TallyEngine
 from tallystick.library.tally_local import open_local
@@ -45,8 +46,9 @@ class Tallystick:
 
     @classmethod
     def connect(cls, url: str, *, service_token: str, timeout_s: float = 30.0) -> Self:
-        """On a running server, which knows the token from TALLYSTICK_SERVICES_TOKENS."""
-        return cls(lambda: connect_remote(url, service_token=service_token, timeout_s=timeout_s))
+        """On a running server, which knows the token from TALLYSTICK_SERVICES_TOKENS. Raises InvalidInput."""
+        address = remote.address(url)
+        return cls(lambda: connect_remote(address, service_token=service_token, timeout_s=timeout_s))
 
     @property
     def is_open(self) -> bool:

@@ -28,7 +28,7 @@ _Answer = TypeVar("_Answer", bound=msgspec.Struct)
 async def connect_remote(url: str, *, service_token: str, timeout_s: float) -> AsyncIterator["RemoteTally"]:
     """For as long as the block lasts."""
     headers = remote.headers(None, service_token)
-    async with httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=timeout_s) as http:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout_s) as http:
         yield RemoteTally(http)
 
 

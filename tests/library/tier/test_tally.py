@@ -7,7 +7,9 @@ import httpx
 import pytest
 
 from tallystick import (
+    AsyncCreditClient,
     Conflict,
+    CreditClient,
     InvalidInput,
     NotFound,
     QuotaCheck,
@@ -198,3 +200,18 @@ async def _until(asks, seconds=20):
     async with asyncio.timeout(seconds):
         while not await asks():
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("127.0.0.1:8080", "must start with http:// or https://"),
+        ("", "must start with http:// or https://"),
+        ("http://127.0.0.1:8080/v1", "without /v1 or /api"),
+        ("https://your.address/api/", "without /v1 or /api"),
+    ],
+)
+def test_an_address_that_can_never_answer_is_refused_before_anything_starts(url, problem):
+    for connect in (Tallystick.connect, CreditClient, AsyncCreditClient):
+        with pytest.raises(InvalidInput, match=problem):
+            connect(url, service_token="x")
