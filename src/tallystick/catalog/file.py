@@ -1,10 +1,10 @@
 """Read a catalog file (TOML) into documents; every problem is told at once, one sentence each. Pure."""
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -103,7 +103,7 @@ class _Reader:
                 written = msgspec.convert(_with_midnight(row), table)
                 self._add(where, document(written, where), _moment(written, where))
             except msgspec.ValidationError as error:
-                self.problems.append(f"{where}: {_sentence(error)}")
+                self.problems.append(f"{where}: {_sentence(error, table)}")
             except CatalogError as error:
                 self.problems.extend(error.problems)
 
@@ -143,12 +143,21 @@ def _dated(effective_from: datetime | None) -> str:
     return f" with effective_from {effective_from.isoformat()}" if effective_from else ""
 
 
-def _sentence(error: msgspec.ValidationError) -> str:
-    """msgspec's "Expected `int`, got `str` - at `$.tiers[0].input`" with the field first."""
+def _sentence(error: msgspec.ValidationError, table: type[Table]) -> str:
+    """msgspec's "Expected `int`, got `str` - at `$.tiers[0].input`" with the field first, and the words it may have."""
     problem, _, path = str(error).partition(" - at ")
     field = path.strip("`").removeprefix("$").lstrip(".")
     words = problem.replace("Object contains unknown field", "there is no field").replace(
         "Object missing", "is missing"
     )
     words = words[:1].lower() + words[1:]
+    choices = [*_choices(get_type_hints(table).get(field.partition("[")[0]))]
+    if problem.startswith("Invalid enum value") and len(choices) > 1:
+        words += f"; it is one of {', '.join(choices)}"
     return f"{field}: {words}" if field else words
+
+
+def _choices(hint: object) -> Iterator[str]:
+    """The words that a type admits; a Literal's parts are words, another type's are types."""
+    for part in get_args(hint):
+        yield from (part,) if isinstance(part, str) else _choices(part)
