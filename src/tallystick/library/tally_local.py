@@ -23,6 +23,7 @@ from tallystick.library.tally_engine import HeldCharge, SettledCharge
 from tallystick.quotas import admit, usage
 from tallystick.quotas.reading import reading
 from tallystick.quotas.use import QuotaCheck, TierUsage, Use
+from tallystick.reservations.hold import HoldNotFound
 from tallystick.reservations.lanes import Lanes
 from tallystick.subscriptions.live import LiveConstraints
 
@@ -86,6 +87,10 @@ class LocalTally:
 
     async def give_back(self, user: str, use: str) -> None:
         _organization, account = await self._payer(user)
+        async with reading(self._pool) as connection:
+            # Whatever else has an id would be ended as well, and nobody would pay for it.
+            if not await usage.is_use(connection, account, _uuid(use)):
+                raise HoldNotFound("There is no such use.")
         await admit.give_back(self._lanes, account, _uuid(use))
 
     async def reserve(

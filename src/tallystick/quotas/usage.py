@@ -1,6 +1,7 @@
 """How much of its features an organization has used, exact at this moment by the database's clock. Counts nothing."""
 
 from datetime import datetime
+from uuid import UUID
 
 import asyncpg
 
@@ -60,3 +61,9 @@ async def first_leaves_at(connection: asyncpg.Connection, account: int, feature:
     """When the oldest use in the window leaves it."""
     at: datetime | None = await queries.first_leaves_at(connection, account=account, feature=feature)
     return at
+
+
+async def is_use(connection: asyncpg.Connection, account: int, use: UUID) -> bool:
+    """Whether the id is one of a use of this account, and not of a charge, nor of a call that is under way."""
+    found: bool = await queries.is_use(connection, hold=use, account=account)
+    return found

@@ -18,3 +18,11 @@ select at + interval '720 hours' from feature_use
 where account = :account and feature = :feature and at > statement_timestamp() - interval '720 hours'
 order by at
 limit 1;
+
+-- name: is_use(hold, account)$
+-- Of features and nothing else: counted at once, and given back since or not.
+select exists (
+    select from hold
+    where id = :hold and account = :account and created_at = expires_at and (claims[1]).meter is not null
+        and (claims[1]).starts_at is null
+);

@@ -1,4 +1,5 @@
 import asyncio
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -8,6 +9,8 @@ from tallystick import Conflict, InsufficientCreditsError, InvalidInput, NotFoun
 from tallystick.accounts.organization import resolve_payer
 from tallystick.base.ids import new_id
 from tallystick.payments.grant import grant
+from tallystick.reservations.claim import Claim
+from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.recorded import recorded
 from tallystick.reservations.sweep import Sweeper
 
@@ -223,3 +226,33 @@ async def test_another_organizations_charge_cannot_be_ended(tally, pro, new_cust
         with pytest.raises(NotFound):
             await tally._engine.release(other, charge.held.id)
     assert charge.settled.quantity == 2
+
+
+@pytest.mark.parametrize("claiming", [True, False])
+async def test_a_call_that_was_sent_on_is_not_ended_by_its_id(tally, pro, balance, pool, dsn, claiming):
+    async with pool.acquire() as connection:
+        _organization, account = await resolve_payer(connection, pro)
+    call, sender = new_id(), new_id()
+    now = datetime.now(UTC)
+    claim = Claim(meter=PAGES, units=3, starts_at=now - timedelta(days=1), ends_at=now + timedelta(days=1))
+    lanes = Lanes(dsn)
+    await lanes.start()
+    try:
+        if claiming:
+            await lanes.admit(call, account, 10**9, [claim], expires_in_s=60, dispatcher=sender)
+        else:
+            await lanes.reserve(call, account, 10**9, expires_in_s=60, dispatcher=sender)
+    finally:
+        await lanes.stop()
+    engine = tally._engine
+    for end in (engine.settle(pro, str(call), 0), engine.release(pro, str(call)), engine.give_back(pro, str(call))):
+        with pytest.raises(NotFound):
+            await end
+    assert await balance(pro) == (5 * 10**9, 10**9), "nobody but its sender ends it"
+
+
+async def test_a_charge_is_not_given_back_as_a_use(tally, pro, balance):
+    async with tally.charge(pro, meter=PAGES, quantity=60) as charge:
+        with pytest.raises(NotFound):
+            await tally.give_back(pro, charge.held.id)
+    assert charge.settled.charged == Decimal("0.5")
