@@ -8,6 +8,7 @@ import time
 import tomllib
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -62,7 +63,7 @@ class Customer:
     def __init__(self, server, tallystick, plan):
         signed_up = httpx.post(
             f"{server.address}/api/auth/sign-up",
-            json={"email": f"{plan}@example.com", "password": "correct horse"},
+            json={"email": f"{uuid4().hex}@example.com", "password": "correct horse"},
         ).json()
         self.id, session = signed_up["user_id"], {"authorization": f"Bearer {signed_up['session_token']}"}
         if plan is not None:
