@@ -9,7 +9,6 @@ import asyncpg
 
 from tallystick.accounts.organization import resolve_payer
 from tallystick.base.changes import Changes
-from tallystick.base.database import open_pool
 from tallystick.base.errors import InvalidInput
 from tallystick.base.ids import new_id
 from tallystick.catalog.book import Book
@@ -24,6 +23,7 @@ from tallystick.library.answers import (
     HistoryResponse,
     PurchaseResponse,
 )
+from tallystick.library.database import open_database
 from tallystick.library.deduct import deduct, deduct_batch
 from tallystick.library.inputs import nanocredits, text
 from tallystick.payments.checkout import start_checkout
@@ -72,7 +72,7 @@ class CreditService:
     ) -> AsyncIterator["CreditService"]:
         """A service on a database that `tallystick migrate` has prepared, for as long as the block lasts."""
         async with AsyncExitStack() as stack:
-            pool = await stack.enter_async_context(await open_pool(database_url))
+            pool = await stack.enter_async_context(await open_database(database_url))
             changes, lanes = Changes(database_url), Lanes(database_url)
             # Packs need no credential of a provider.
             book = LiveBook(pool, changes, lambda _reference: None)

@@ -12,12 +12,12 @@ import asyncpg
 
 from tallystick.accounts.organization import resolve_payer
 from tallystick.base.changes import Changes
-from tallystick.base.database import open_pool
 from tallystick.base.errors import InvalidInput, NotFound
 from tallystick.catalog.book import Book
 from tallystick.catalog.live import LiveBook
 from tallystick.constraints.constraints import Constraints
 from tallystick.library.charge_hold import hold_charge, release_charge, settle_charge
+from tallystick.library.database import open_database
 from tallystick.library.inputs import text
 from tallystick.library.tally_engine import HeldCharge, SettledCharge
 from tallystick.quotas import admit, usage
@@ -34,7 +34,7 @@ _PAYERS_MAX: Final = 100_000
 async def open_local(database_url: str) -> AsyncIterator["LocalTally"]:
     """For as long as the block lasts."""
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(await open_pool(database_url))
+        pool = await stack.enter_async_context(await open_database(database_url))
         changes, lanes = Changes(database_url), Lanes(database_url)
         constraints = LiveConstraints(pool, changes)
         # Meters need no credential of a provider.
