@@ -213,7 +213,7 @@ def test_the_price_of_a_period_is_exact_however_it_is_divided(meter: MeterConstr
 
 @given(PRICES, st.integers(0, 100), st.data())
 def test_what_is_set_aside_is_enough_whichever_request_ends_first(meter, used, data) -> None:
-    """Set aside is the price of used + held less that of used; each end takes its charge and keeps the same for the rest."""
+    """Set aside is the price of used + held less that of used; each end takes its charge, and the rest has the same."""
     claimed = data.draw(st.lists(st.integers(0, 40), max_size=8))
     held = sum(claimed)
     aside = price_between(meter, used, used + held)

@@ -259,11 +259,11 @@ class Step:
             case "release":
                 return await lanes.release(hold, account)
             case "reserve":
-                return await lanes.reserve(hold, account, self.amount, expires_in_s=3600)
+                await lanes.reserve(hold, account, self.amount, expires_in_s=3600)
             case "deduct":
                 return await lanes.deduct(hold, account, self.amount)
             case "extend":
-                return await lanes.extend(hold, account, self.amount, expires_in_s=3600)
+                await lanes.extend(hold, account, self.amount, expires_in_s=3600)
         return None
 
 

@@ -197,7 +197,7 @@ async def test_all_that_come_to_nothing_at_once(connection: asyncpg.Connection, 
         FeatureClaim(feature="nul \0", units=1, limit=None),
         FeatureClaim(feature="surrogate \ud800", units=1, limit=None),
         FeatureClaim(feature="long " + "".join(f"{n:06}" for n in range(5000)), units=1, limit=None),
-        Claim(meter="requests", units=1, starts_at="yesterday", ends_at="zomorrow"),  # type: ignore[arg-type]
+        Claim(meter="requests", units=1, starts_at="yesterday", ends_at="zomorrow"),
     ],
 )
 async def test_poison_in_a_batch_fails_alone(connection: asyncpg.Connection, lanes: Lanes, claim: AnyClaim) -> None:
@@ -299,7 +299,7 @@ async def test_of_unanswered_admissions_only_the_dispatchers_are_taken_back(
     await other.start()
     call, use, dispatcher = new_id(), new_id(), new_id()
 
-    async def ask(by: Lanes) -> list[object]:
+    async def ask(by: Lanes) -> tuple[object, object]:
         return await asyncio.gather(
             by.admit(call, account, 0, (scans(), requests(2, price=5)), expires_in_s=60, dispatcher=dispatcher),
             by.admit(use, account, 0, (scans(),), expires_in_s=60, counted=True),
