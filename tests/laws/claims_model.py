@@ -45,6 +45,8 @@ class Taken:
     claims: tuple[AnyClaim, ...]
     used: list[int] = field(default_factory=list)
     overage: int = 0
+    # By meter: what was set aside for units beyond the allowance.
+    aside: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -55,6 +57,14 @@ class Counter:
     used: int = 0
     held: int = 0
     pending: int = 0
+    # Units are held at more than one price; what the holds that have just ended had set aside.
+    mixed: bool = False
+    ended_aside: int = 0
+
+    def is_mixed_with(self, rule: MeterConstraint) -> bool:
+        """Whether something is held at another price than this."""
+        same = (rule.allowance, rule.price, rule.per) == (self.rule.allowance, self.rule.price, self.rule.per)
+        return self.held > 0 and (self.mixed or not same)
 
     def need(self) -> int:
         """What the units held can still cost."""
@@ -123,8 +133,12 @@ class ClaimBooks(Books):
         return structs.replace(paid, amount=due)
 
     def lack(self, account: int, rule: MeterConstraint, units: int) -> int:
-        """What must be set aside on top of what is, for all that is held of a meter and `units` more."""
+        """What must be set aside on top of what is, for all that is held of a meter and `units` more; for these alone
+        where something is held at another price."""
         counter = self.counters.get((account, rule.meter), Counter(rule))
+        if counter.is_mixed_with(rule):
+            standing = counter.used + counter.held
+            return price_between(rule, standing, standing + units)
         return price_between(rule, counter.used, counter.used + counter.held + units) - counter.pending
 
     def is_open(self, hold: UUID) -> bool:
@@ -163,9 +177,11 @@ class ClaimBooks(Books):
         self.taken[hold] = wanted
         for rule, units in wanted.meters:
             counter = self.counters.setdefault((account, rule.meter), Counter(rule))
+            wanted.aside[rule.meter] = self.lack(account, rule, units)
+            counter.mixed = counter.is_mixed_with(rule)
             counter.rule = rule
             counter.held += units
-            counter.pending = counter.need()
+            counter.pending += wanted.aside[rule.meter]
         for name, units in wanted.features.items():
             self.windows.setdefault((account, name), []).append(Window(hold, units, datetime.now(UTC)))
         return verdict_
@@ -182,16 +198,22 @@ class ClaimBooks(Books):
             return actual
         for (rule, claimed), really in zip(taken.meters, used, strict=True):
             counter = self.counters[account, rule.meter]
-            taken.overage += price_between(counter.rule, counter.used, counter.used + really)
+            taken.overage += price_between(rule, counter.used, counter.used + really)
             counter.used += really
             counter.held -= claimed
+            counter.ended_aside += taken.aside[rule.meter]
         taken.used = used
         return actual + taken.overage
 
     def free(self, account: int, meter: str) -> int:
         """After ends: what was set aside for a meter and is needed no more."""
         counter = self.counters[account, meter]
-        freed = counter.pending - min(counter.pending, counter.need())
+        ended, counter.ended_aside = counter.ended_aside, 0
+        if counter.mixed:
+            counter.mixed = counter.held > 0
+            freed = min(counter.pending, ended) if counter.held else counter.pending
+        else:
+            freed = counter.pending - min(counter.pending, counter.need())
         counter.pending -= freed
         return freed
 
@@ -212,6 +234,7 @@ class ClaimBooks(Books):
         if not taken.counted:
             for rule, units in taken.meters:
                 self.counters[account, rule.meter].held -= units
+                self.counters[account, rule.meter].ended_aside += taken.aside[rule.meter]
         for name in taken.features:
             self.windows[account, name] = [one for one in self.windows[account, name] if one.hold != hold]
 

@@ -129,33 +129,46 @@ async def test_without_any_end(connection: asyncpg.Connection, lanes: Lanes) -> 
     assert await broken_laws(connection) == {}
 
 
-async def test_a_plan_that_changes_within_the_period(connection: asyncpg.Connection, lanes: Lanes) -> None:
-    """One counter, whatever the rule: what lies beyond the allowance is charged by the price that is in force."""
+async def test_a_plan_that_changes_while_requests_run(connection: asyncpg.Connection, lanes: Lanes) -> None:
+    """One counter, and each request pays by the price that it was admitted at."""
     account = await customer(connection, 1000)
+    held = "select held from ledger_account where id = $1"
     old = await admit(lanes, account, requests(10, allowance=5, price=3))
-    assert await connection.fetchval("select held from ledger_account where id = $1", account) == 15
+    assert await connection.fetchval(held, account) == 15
     new = await admit(lanes, account, requests(10, allowance=12, price=2, per=4, cap=20))
-    assert await connection.fetchval("select held from ledger_account where id = $1", account) == 4
+    assert await connection.fetchval(held, account) == 15 + 4
     with pytest.raises(QuotaExceeded):
         await admit(lanes, account, requests(1, allowance=12, price=2, per=4, cap=20))
     assert (await lanes.settle_claims(new, account, 0, (10,))).charge == 0
-    assert (await lanes.settle_claims(old, account, 0, (10,))).charge == 4
+    assert await connection.fetchval(held, account) == 15
+    # From 10 to 20, of which all is beyond its allowance of 5.
+    assert (await lanes.settle_claims(old, account, 0, (10,))).charge == 30
+    assert await connection.fetchval(held, account) == 0
     last = await admit(lanes, account, requests(4, allowance=12, price=2, per=4))
     assert (await lanes.settle_claims(last, account, 0, (4,))).charge == 2
     assert await counters(connection, account) == {"requests": (24, 0)}
     assert await broken_laws(connection) == {}
 
 
-async def test_a_cheaper_plan_frees_what_the_dearer_one_had_set_aside(
+async def test_a_plan_that_prices_nothing_frees_no_work_that_was_admitted(
     connection: asyncpg.Connection, lanes: Lanes
 ) -> None:
-    account, hold = await customer(connection, 100), new_id()
-    await admit(lanes, account, requests(10, price=10))
-    claims = (requests(1, allowance=100, price=10),)
-    for _ in range(2):
-        admitted = await lanes.admit(hold, account, 0, claims, expires_in_s=600)
-        assert (admitted.layer, admitted.amount) == ("included", 0)
-    assert await connection.fetchval("select held from ledger_account where id = $1", account) == 0
+    account = await customer(connection, 4000)
+    work = await admit(lanes, account, requests(400, price=10))
+    free = await admit(lanes, account, requests(1))
+    assert (await lanes.settle_claims(work, account, 0, (400,))).charge == 4000
+    assert (await lanes.settle_claims(free, account, 0, (1,))).charge == 0
+    assert await broken_laws(connection) == {}
+
+
+async def test_a_dearer_plan_asks_nothing_more_for_work_that_was_admitted(
+    connection: asyncpg.Connection, lanes: Lanes
+) -> None:
+    account = await customer(connection, 250)
+    work = await admit(lanes, account, requests(20, price=10))
+    dear = await lanes.admit(new_id(), account, 0, (requests(1, price=50),), expires_in_s=600)
+    assert dear.amount == 50
+    assert (await lanes.settle_claims(work, account, 0, (20,))).charge == 200
     assert await broken_laws(connection) == {}
 
 

@@ -17,6 +17,9 @@ create table meter_counter (
     -- What the units held can still cost: the price of used + held less that of used. It is part of what the account
     -- holds, and belongs to no one hold: whichever ends first, what lies beyond the allowance is paid for.
     pending bigint not null default 0,
+    -- Units are held at more prices than one, since the plan was changed while requests ran: until these have ended,
+    -- `pending` is what each of them set aside at its own price.
+    mixed boolean not null default false,
     primary key (account, meter, starts_at),
     constraint counts check (used >= 0 and held >= 0 and pending >= 0)
 ) with (fillfactor = 40);
@@ -52,7 +55,7 @@ create type claim as (
     -- At most, and really: `used` is null while the hold is open.
     units bigint,
     used bigint,
-    -- Nanocredits for each `per` units beyond the allowance: as admitted, then as charged.
+    -- Nanocredits for each `per` units beyond the allowance, as it was when the request was admitted.
     allowance bigint,
     price bigint,
     per bigint,

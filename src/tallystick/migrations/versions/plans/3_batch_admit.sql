@@ -20,9 +20,13 @@ create function batch_admit(
 ) language plpgsql as $$
 declare
     v_left integer[];
+    v_known boolean;
 begin
     -- Looked up one by one: as a join it could be planned the other way round, over all the holds there are.
-    if exists (select from unnest(p_ids) as item (id) where (select true from hold where hold.id = item.id limit 1)) then
+    v_known := exists (
+        select from unnest(p_ids) as item (id) where (select true from hold where hold.id = item.id limit 1)
+    );
+    if v_known then
         if cardinality(p_ids) = 1 then
             codes := array[batch_admit_again(
                 p_ids[1], p_accounts[1], p_amounts[1], p_counted[1], p_claim_meters, p_claim_units
@@ -44,6 +48,14 @@ begin
                 item.ends_at, item.units, item.allowance, item.cap, item.price, item.per,
                 item.starts_at > p_now or item.ends_at <= p_now as elsewhen,
                 coalesce(counter.used, 0) as used, coalesce(counter.pending, 0) as pending,
+                -- Held at another price: what is admitted now neither changes nor pays for that.
+                coalesce(
+                    counter.held > 0 and (
+                        counter.mixed
+                        or (counter.allowance, counter.price, counter.per) <> (item.allowance, item.price, item.per)
+                    ),
+                    false
+                ) as mixed,
                 coalesce(
                     case
                         when item.starts_at is null then (
@@ -69,7 +81,8 @@ begin
                 p_claim_caps, p_claim_prices, p_claim_pers
             ) with ordinality as item (place, meter, starts_at, ends_at, units, allowance, cap, price, per, number)
             left join lateral (
-                select one.used, one.held, one.pending from meter_counter as one
+                select one.used, one.held, one.pending, one.mixed, one.allowance, one.price, one.per
+                from meter_counter as one
                 where one.account = p_accounts[item.place] and one.meter = item.meter and one.starts_at = item.starts_at
                 limit 1
             ) as counter on true
@@ -77,9 +90,12 @@ begin
         alone as (
             select
                 claim.*,
-                -- What is set aside already may not be what it should be: after more was used than was claimed, and
-                -- after a change of the price. The next request that is admitted makes it right.
-                price_of(standing - allowance, price, per) - price_of(used - allowance, price, per) - pending as lack,
+                -- What is set aside already may not be what it should be, after more was used than was claimed: the
+                -- next request that is admitted makes it right.
+                case
+                    when mixed then 0
+                    else price_of(standing - allowance, price, per) - price_of(used - allowance, price, per) - pending
+                end as lack,
                 min(number) filter (where standing + units > cap) over per_place as over,
                 min(number) filter (where elsewhen) over per_place as elsewhere
             from claim
@@ -93,7 +109,7 @@ begin
                 over is null and elsewhere is null
                     and count(*) filter (where over is null and elsewhere is null) over in_order = 1 as first,
                 -- Another price than the request before it: they cannot be decided together.
-                lag((allowance, price, per), 1, (allowance, price, per)) over in_order <> (allowance, price, per) as mixed
+                lag((allowance, price, per), 1, (allowance, price, per)) over in_order <> (allowance, price, per) as other
             from alone
             window in_order as (partition by account, meter, starts_at order by place, number)
         ),
@@ -107,7 +123,7 @@ begin
         ),
         request as (
             select
-                place, account, min(over) as over, min(elsewhere) as elsewhere, bool_or(after > cap or mixed) as crowded,
+                place, account, min(over) as over, min(elsewhere) as elsewhere, bool_or(after > cap or other) as crowded,
                 p_amounts[place] + sum(least)::bigint as least, p_amounts[place] + sum(most)::bigint as most,
                 p_counted[place] as counted,
                 array_agg(
@@ -184,7 +200,8 @@ begin
         need as materialized (
             select
                 account, meter, starts_at, min(ends_at) as ends_at, sum(units)::bigint as units,
-                min(allowance) as allowance, min(price) as price, min(per) as per, sum(most)::bigint as pending
+                min(allowance) as allowance, min(price) as price, min(per) as per, sum(most)::bigint as pending,
+                bool_or(mixed) as mixed
             from taken_claim
             where starts_at is not null
             group by account, meter, starts_at
@@ -192,7 +209,7 @@ begin
         metered as (
             update meter_counter as counter
             set held = counter.held + need.units, allowance = need.allowance, price = need.price, per = need.per,
-                pending = counter.pending + need.pending
+                pending = counter.pending + need.pending, mixed = need.mixed
             from need
             where counter.account = need.account and counter.meter = need.meter
                 and counter.starts_at = need.starts_at
@@ -265,6 +282,9 @@ begin
             v_first integer;
             v_last integer;
             v_one record;
+            v_refused integer;
+            v_refused_first integer;
+            v_refused_last integer;
         begin
             if cardinality(p_ids) = 1 then
                 raise exception 'a single request is admitted or refused';
@@ -275,6 +295,24 @@ begin
                 while p_claim_places[v_last + 1] = v_place loop
                     v_last := v_last + 1;
                 end loop;
+                -- Nothing is given back in here: who asks for what the one before was refused is refused as well. Else
+                -- a customer at the edge of a limit would keep everybody else of the lane waiting.
+                if not v_known and p_accounts[v_place] = p_accounts[v_refused] and p_amounts[v_place] >= p_amounts[v_refused]
+                    and p_claim_meters[v_first:v_last] = p_claim_meters[v_refused_first:v_refused_last]
+                    and p_claim_starts[v_first:v_last] is not distinct from p_claim_starts[v_refused_first:v_refused_last]
+                    and p_claim_units[v_first:v_last] = p_claim_units[v_refused_first:v_refused_last]
+                    and p_claim_allowances[v_first:v_last] = p_claim_allowances[v_refused_first:v_refused_last]
+                    and p_claim_caps[v_first:v_last] is not distinct from p_claim_caps[v_refused_first:v_refused_last]
+                    and p_claim_prices[v_first:v_last] = p_claim_prices[v_refused_first:v_refused_last]
+                    and p_claim_pers[v_first:v_last] = p_claim_pers[v_refused_first:v_refused_last]
+                then
+                    codes[v_place] := codes[v_refused];
+                    availables[v_place] := availables[v_refused];
+                    refused[v_place] := refused[v_refused] - v_refused_first + v_first;
+                    retry_at[v_place] := retry_at[v_refused];
+                    taken[v_first:v_last] := taken[v_refused_first:v_refused_last];
+                    continue;
+                end if;
                 v_one := batch_admit(
                     p_now, p_ids[v_place:v_place], p_accounts[v_place:v_place], p_amounts[v_place:v_place],
                     p_expires_in_s[v_place:v_place], p_dispatchers[v_place:v_place], p_counted[v_place:v_place],
@@ -290,6 +328,11 @@ begin
                 refused[v_place] := v_one.refused[1] + v_first - 1;
                 retry_at[v_place] := v_one.retry_at[1];
                 taken[v_first:v_last] := v_one.taken;
+                if codes[v_place] in ('limit', 'insufficient') then
+                    v_refused := v_place;
+                    v_refused_first := v_first;
+                    v_refused_last := v_last;
+                end if;
             end loop;
         end;
     end if;

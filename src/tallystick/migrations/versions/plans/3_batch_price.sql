@@ -59,7 +59,7 @@ begin
     claim as materialized (
         select
             ending.place, ending.id, ending.account, ending.amount, ending.actual, item.number, item.meter,
-            item.starts_at, item.units,
+            item.starts_at, item.units, item.allowance, item.price, item.per, item.charge as aside,
             case
                 when ending.actual is null then 0
                 when ending.unit_start = 0 or item.starts_at is null then item.units
@@ -73,7 +73,7 @@ begin
     ),
     counted as (
         select
-            claim.*, counter.used as before, counter.held, counter.allowance, counter.price, counter.per, counter.pending,
+            claim.*, counter.used as before, counter.held, counter.pending, counter.mixed,
             (counter.used + sum(claim.used) over (
                 partition by claim.account, claim.meter, claim.starts_at order by place, number
             ))::bigint as after
@@ -95,14 +95,19 @@ begin
     turned as materialized (
         select
             account, meter, starts_at, min(place) as place, sum(used)::bigint as used, sum(units)::bigint as units,
-            pending - least(
-                pending,
-                price_of((before + held + sum(used) - sum(units))::bigint - allowance, price, per)
-                - price_of((before + sum(used))::bigint - allowance, price, per)
-            ) as freed
+            pending - case
+                when not mixed then least(
+                    pending,
+                    price_of((before + held + sum(used) - sum(units))::bigint - min(allowance), min(price), min(per))
+                    - price_of((before + sum(used))::bigint - min(allowance), min(price), min(per))
+                )
+                when held > sum(units) then greatest(0, pending - sum(aside)::bigint)
+                else 0
+            end as freed,
+            mixed and held > sum(units) as mixed
         from charged
         where starts_at is not null
-        group by account, meter, starts_at, before, held, allowance, price, per, pending
+        group by account, meter, starts_at, before, held, pending, mixed
     ),
     list as materialized (
         select
@@ -121,7 +126,7 @@ begin
     metered as (
         update meter_counter as counter
         set used = counter.used + turned.used, held = counter.held - turned.units,
-            pending = counter.pending - turned.freed
+            pending = counter.pending - turned.freed, mixed = turned.mixed
         from turned
         where counter.account = turned.account and counter.meter = turned.meter
             and counter.starts_at = turned.starts_at
