@@ -227,7 +227,7 @@ async def over_pgbench(dsn: str, batched: Speed, seconds: float) -> Figure:
         await _pgbench(pgbench, "-i", "-q", "-s", "50", target)
         told = await _pgbench(pgbench, "-c", "32", "-j", "2", "-T", str(max(1, round(seconds))), "-n", target)
     finally:
-        await admin.execute(f"drop database {name} with (force)")
+        await admin.execute(f"drop database {name}")
         await admin.close()
     match = re.search(r"tps = ([\d.]+)", told)
     if match is None:

@@ -313,3 +313,21 @@ async def test_metered_work_is_in_the_report_of_usage_whoever_limits_it(api, ada
     await api.post("/api/usage/release", headers=SERVICE, json={"user_id": ada.user_id, "id": given_up["id"]})
     report = (await api.get("/api/usage", headers=session)).json()["usage"]
     assert {line["meter"]: line["units"] for line in report} == {"document_page": 7, "image_generation": 3}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/tier/use", '{"user_id": "%s", "feature": "ad_generations", "units": 1, "units": 5}'),
+        ("/api/tier/give-back", '{"user_id": "%s", "id": "a", "id": "b"}'),
+        ("/api/usage/reserve", '{"user_id": "%s", "meter": "document_page", "quantity": 1, "quantity": 9}'),
+        ("/api/usage/settle", '{"user_id": "%s", "id": "a", "quantity": 1, "quantity": 0}'),
+        ("/api/usage/release", '{"user_id": "%s", "id": "a", "id": "b"}'),
+        ("/api/usage/reserve", '{"user_id": "%s", "meter": "document_page", "quantity": ' + "9" * 5000 + "}"),
+    ],
+)
+async def test_what_could_be_read_in_two_ways_is_refused(api, ada, pool, path, body):
+    headers = SERVICE | {"content-type": "application/json"}
+    answer = await api.post(path, headers=headers, content=body % ada.user_id)
+    assert answer.status_code in {400, 422}
+    assert await pool.fetchval("select count(*) from hold") == 0

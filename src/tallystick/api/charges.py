@@ -6,8 +6,9 @@ from pydantic import BaseModel, ConfigDict
 from tallystick.api import tier_documentation as documentation
 from tallystick.api.dependencies import Dependencies
 from tallystick.api.exact_json import ExactJSON
+from tallystick.api.unambiguous import UNAMBIGUOUS
 
-router = APIRouter(prefix="/api/usage", tags=["metered work"])
+router = APIRouter(prefix="/api/usage", tags=["metered work"], dependencies=[UNAMBIGUOUS])
 
 
 class _Body(BaseModel):

@@ -14,6 +14,7 @@ from tallystick.api.errors import error_body
 from tallystick.api.exact_json import ExactJSON
 from tallystick.api.payer import payer
 from tallystick.api.service_token import HEADERS
+from tallystick.api.unambiguous import UNAMBIGUOUS
 from tallystick.base.errors import NotFound, QuotaExceeded, Unauthorized
 from tallystick.library.tier_refusal import refusal_headers
 
@@ -76,14 +77,16 @@ async def check(
     return ExactJSON(await dependencies.tally.check(who, feature, units))
 
 
-@router.post("/use", openapi_extra=documentation.SERVICE, responses=documentation.USE)
+@router.post("/use", dependencies=[UNAMBIGUOUS], openapi_extra=documentation.SERVICE, responses=documentation.USE)
 async def use(body: UseBody, request: Request, dependencies: Dependencies) -> Response:
     """Count the use of a feature before it happens, for a service. The same `request_id` is counted once."""
     dependencies.accepted_services.check(request.headers)
     return ExactJSON(await dependencies.tally.use(body.user_id, body.feature, body.units, body.request_id))
 
 
-@router.post("/give-back", openapi_extra=documentation.SERVICE, responses=documentation.GIVE_BACK)
+@router.post(
+    "/give-back", dependencies=[UNAMBIGUOUS], openapi_extra=documentation.SERVICE, responses=documentation.GIVE_BACK
+)
 async def give_back(body: GiveBackBody, request: Request, dependencies: Dependencies) -> Response:
     """Take a use that came to nothing out of its window, by the `id` it was counted under."""
     dependencies.accepted_services.check(request.headers)
