@@ -10,6 +10,7 @@ import asyncpg
 from fastapi import Depends, Request
 
 from tallystick.accounts.authenticate import KeyRing
+from tallystick.api.few_at_a_time import FewAtATime
 from tallystick.api.service_token import ServiceTokens
 from tallystick.base.changes import Changes
 from tallystick.catalog.book import Book
@@ -66,6 +67,11 @@ class ApiDependencies:
     def tally(self) -> LocalTally:
         """Quotas and charges for metered work: the library's own, in this process."""
         return LocalTally(self.pool, self.lanes, self.constraints, self.book)
+
+    @cached_property
+    def reports(self) -> FewAtATime:
+        """Reports of usage, each of which may read a million rows."""
+        return FewAtATime(2)
 
     @cached_property
     def terms(self) -> PurchaseTerms:

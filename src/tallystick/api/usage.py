@@ -63,8 +63,9 @@ async def usage(
     async with dependencies.pool.acquire() as connection:
         organization, account = await resolve_payer(connection, who)
     rule = (await dependencies.constraints.find(organization)).period
-    async with dependencies.pool.acquire() as connection:
-        report = await usage_report(connection, account, rule, from_=from_, to=to, group_by=group_by, meter=meter)
+    with dependencies.reports.one_of(organization):
+        async with dependencies.pool.acquire() as connection:
+            report = await usage_report(connection, account, rule, from_=from_, to=to, group_by=group_by, meter=meter)
     if form == "csv":
         headers = {"content-disposition": f'attachment; filename="usage-{report.span.starts_at:%Y-%m-%d}.csv"'}
         return Response(as_csv(report), media_type="text/csv; charset=utf-8", headers=headers)
