@@ -169,9 +169,16 @@ async def _heat(pool: asyncpg.Pool, account: int) -> None:
         _HOT_EVENTS,
     )
     await pool.execute(
-        "insert into feature_use (account, feature, at, units, cumulative, hold)"
-        " select $1, 'ad_generations', now() - ($2::integer - n + 1) * interval '17 s', 1, n, gen_random_uuid()"
-        " from generate_series(1, $2::integer) as n",
+        "with use as materialized ("
+        "    select gen_random_uuid() as hold, n, now() - ($2::integer - n + 1) * interval '17 s' as at"
+        "    from generate_series(1, $2::integer) as n"
+        "), held as ("
+        "    insert into hold (id, account, amount, actual, state, created_at, expires_at, layer, claims)"
+        "    select hold, $1, 0, 0, 'settled', at, at, 'included',"
+        "        array[('ad_generations', null, 1, 1, 0, 0, 1, 0)::claim] from use"
+        ")"
+        " insert into feature_use (account, feature, at, units, cumulative, hold)"
+        " select $1, 'ad_generations', at, 1, n, hold from use",
         account,
         _HOT_EVENTS,
     )
