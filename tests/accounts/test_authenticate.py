@@ -15,6 +15,7 @@ from tallystick.accounts.organization import Organization, OrganizationState
 from tallystick.accounts.secret_token import new_token
 from tallystick.base.changes import Changes
 from tallystick.base.errors import Unauthorized, Unavailable
+from tests.questions import Questions
 
 MakeKeyRing = Callable[..., Awaitable[KeyRing]]
 NEVER_S = 3600.0
@@ -43,30 +44,9 @@ async def eventually(reached: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-class Questions:
-    """Counts how often the key ring asked the database."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    async def watch(self, connection: asyncpg.Connection) -> None:
-        connection.add_query_logger(self._count)
-
-    async def _count(self, query: asyncpg.connection.LoggedQuery) -> None:
-        self.asked += "join organization" in query.query
-
-    async def during(self, work: Awaitable[object]) -> int:
-        before = self.asked
-        await work
-        # Query loggers are called by the loop, after the answer.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        return self.asked - before
-
-
 @pytest.fixture
 def questions() -> Questions:
-    return Questions()
+    return Questions("join organization")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tallystick.subscriptions.live import LiveConstraints
 from tallystick.subscriptions.pause import pause
 from tallystick.subscriptions.publish import publish_constraints
 from tallystick.subscriptions.subscribe import subscribe
+from tests.questions import Questions
 from tests.subscriptions.shop import CATALOG, at
 
 NEVER_S = 3600.0
@@ -46,30 +47,9 @@ async def until(live: LiveConstraints, organization_id: str, reached: Callable[[
             await asyncio.sleep(0.005)
 
 
-class Questions:
-    """Counts how often documents were read."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    async def watch(self, connection: asyncpg.Connection) -> None:
-        connection.add_query_logger(self._count)
-
-    async def _count(self, query: asyncpg.connection.LoggedQuery) -> None:
-        self.asked += "cross join catalog_read" in query.query
-
-    async def during(self, work: Awaitable[object]) -> int:
-        before = self.asked
-        await work
-        # Query loggers are called by the loop, after the answer.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        return self.asked - before
-
-
 @pytest.fixture
 def questions() -> Questions:
-    return Questions()
+    return Questions("cross join catalog_read")
 
 
 @pytest.fixture

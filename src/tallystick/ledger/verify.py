@@ -4,27 +4,14 @@ The numbers are those of docs: 1 double entry, 2 floors, 3 holds end once, 5 cha
 10 history, 12 conservation.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 import asyncpg
 
 from tallystick.base.database import load_queries
-from tallystick.ledger.check import Check
+from tallystick.ledger.check import Check, by_query
 
 queries = load_queries(__file__, "verify.sql")
-
-# Enough to see what is wrong; a broken law can break a million rows.
-PROBLEMS_MAX: Final = 20
-
-
-def _query(name: str) -> Callable[[asyncpg.Connection], Awaitable[list[str]]]:
-    """Every check is one query that answers with sentences."""
-
-    async def run(connection: asyncpg.Connection) -> list[str]:
-        return [row["problem"] async for row in getattr(queries, name)(connection, most=PROBLEMS_MAX)]
-
-    return run
 
 
 class Block(NamedTuple):
@@ -52,18 +39,18 @@ def anchored(hash_: str) -> Check:
 
 
 checks: Final = (
-    Check(1, "debits and credits are equal", _query("sum_is_zero")),
-    Check(1, "every balance is the sum of its transfers", _query("posted_is_fold_of_transfers")),
-    Check(1, "what is held is the sum of the open holds", _query("held_is_sum_of_open_holds")),
-    Check(2, "no account stands below its floor", _query("above_floor")),
-    Check(2, "the database refuses an account below its floor", _query("floor_is_enforced")),
-    Check(3, "no hold outlives its time", _query("holds_end")),
-    Check(5, "every call to a provider names what it was priced by", _query("calls_name_their_prices")),
-    Check(9, "no operation is posted twice", _query("posted_once")),
-    Check(9, "every posting is in the register", _query("registered")),
-    Check(10, "the chain of hashes verifies", _query("chain_is_whole")),
-    Check(10, "history is append-only", _query("append_only_is_enforced")),
-    Check(12, "deposits less refunds, usage and expiry are the balances", _query("conserved")),
-    Check(12, "lots cover the balances", _query("lots_cover_balances")),
-    Check(7, "a reversal is its original with the sign changed", _query("reversals_mirror")),
+    Check(1, "debits and credits are equal", by_query(queries, "sum_is_zero")),
+    Check(1, "every balance is the sum of its transfers", by_query(queries, "posted_is_fold_of_transfers")),
+    Check(1, "what is held is the sum of the open holds", by_query(queries, "held_is_sum_of_open_holds")),
+    Check(2, "no account stands below its floor", by_query(queries, "above_floor")),
+    Check(2, "the database refuses an account below its floor", by_query(queries, "floor_is_enforced")),
+    Check(3, "no hold outlives its time", by_query(queries, "holds_end")),
+    Check(5, "every call to a provider names what it was priced by", by_query(queries, "calls_name_their_prices")),
+    Check(9, "no operation is posted twice", by_query(queries, "posted_once")),
+    Check(9, "every posting is in the register", by_query(queries, "registered")),
+    Check(10, "the chain of hashes verifies", by_query(queries, "chain_is_whole")),
+    Check(10, "history is append-only", by_query(queries, "append_only_is_enforced")),
+    Check(12, "deposits less refunds, usage and expiry are the balances", by_query(queries, "conserved")),
+    Check(12, "lots cover the balances", by_query(queries, "lots_cover_balances")),
+    Check(7, "a reversal is its original with the sign changed", by_query(queries, "reversals_mirror")),
 )

@@ -1,6 +1,5 @@
 """A Tallystick in process: on the database, with writers and constraints of its own. The API's routes use it too."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -57,7 +56,6 @@ class LocalTally:
         self._book = book
         # Who pays for whom never changes, so that it need not be asked again.
         self._payers: OrderedDict[str, tuple[str, int]] = OrderedDict()
-        self._asking: dict[tuple[str, str], asyncio.Future[None]] = {}
 
     async def tier(self, user: str) -> str:
         return (await self._of(user)).tier
@@ -74,16 +72,15 @@ class LocalTally:
 
     async def use(self, user: str, feature: str, units: int, request_id: str | None) -> Use:
         constraints = await self._of(user)
-        async with self._in_turn(constraints.organization, request_id):
-            return await admit.admit(
-                self._pool,
-                self._lanes,
-                constraints,
-                feature,
-                now=datetime.now(UTC),
-                units=units,
-                request_id=request_id,
-            )
+        return await admit.admit(
+            self._pool,
+            self._lanes,
+            constraints,
+            feature,
+            now=datetime.now(UTC),
+            units=units,
+            request_id=None if request_id is None else text(request_id, "request_id"),
+        )
 
     async def give_back(self, user: str, use: str) -> None:
         _organization, account = await self._payer(user)
@@ -102,18 +99,17 @@ class LocalTally:
             # One that is misspelt would be recorded, and never be billed.
             raise InvalidInput("meter", "is not in the catalog")
         constraints = await self._of(user)
-        async with self._in_turn(constraints.organization, request_id):
-            return await hold_charge(
-                self._pool,
-                self._lanes,
-                constraints,
-                known,
-                quantity,
-                now=now,
-                feature=feature,
-                request_id=request_id,
-                lasts_s=lasts_s,
-            )
+        return await hold_charge(
+            self._pool,
+            self._lanes,
+            constraints,
+            known,
+            quantity,
+            now=now,
+            feature=feature,
+            request_id=None if request_id is None else text(request_id, "request_id"),
+            lasts_s=lasts_s,
+        )
 
     async def settle(self, user: str, charge: str, quantity: int | None) -> SettledCharge:
         _organization, account = await self._payer(user)
@@ -122,23 +118,6 @@ class LocalTally:
     async def release(self, user: str, charge: str) -> None:
         _organization, account = await self._payer(user)
         await release_charge(self._pool, self._lanes, account, _uuid(charge))
-
-    @asynccontextmanager
-    async def _in_turn(self, organization: str, request_id: str | None) -> AsyncIterator[None]:
-        """One at a time for each request id. Those that come in one batch would all be told that they were the first,
-        and one of them could give back what another has used."""
-        if request_id is None:
-            yield
-            return
-        key = organization, text(request_id, "request_id")
-        while key in self._asking:
-            await asyncio.wait([self._asking[key]])
-        done = self._asking[key] = asyncio.get_running_loop().create_future()
-        try:
-            yield
-        finally:
-            del self._asking[key]
-            done.set_result(None)
 
     async def _of(self, user: str) -> Constraints:
         organization, _account = await self._payer(user)

@@ -6,12 +6,11 @@ from typing import Final
 import asyncpg
 
 from tallystick.base.database import load_queries
-from tallystick.ledger.check import Check
+from tallystick.ledger.check import PROBLEMS_MAX, Check
 from tallystick.payments.event import TYPES, Payment, UnreadableEvent, read_payment
 
 _queries = load_queries(__file__, "verify.sql")
 
-PROBLEMS_MAX: Final = 20
 _CHUNK: Final = 1_000
 
 

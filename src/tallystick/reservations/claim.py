@@ -8,7 +8,7 @@ from msgspec import Struct
 UNITS_MAX: Final = 10**15
 UNLIMITED: Final = 4 * 10**18
 
-Layer = Literal["included", "promotional", "purchased", "overage", "none"]
+Layer = Literal["included", "promotional", "purchased", "overage"]
 
 
 class Claim(Struct, frozen=True, kw_only=True, gc=False):

@@ -3,7 +3,6 @@
 Like the ledger's checks they read only the caller's REPEATABLE READ snapshot.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import asyncpg
@@ -13,20 +12,12 @@ from tallystick.base.errors import NotFound
 from tallystick.catalog.document import CostProfile, Price, reprice
 from tallystick.catalog.price import Usage
 from tallystick.catalog.read import version
-from tallystick.ledger.check import Check
+from tallystick.ledger.check import PROBLEMS_MAX, Check, by_query
 
 queries = load_queries(__file__, "verify.sql")
 
-PROBLEMS_MAX: Final = 20
 # Completed calls are charged by their usage whatever the outcome policy says.
 _ALWAYS_CHARGED: Final = "completed"
-
-
-def _query(name: str) -> Callable[[asyncpg.Connection], Awaitable[list[str]]]:
-    async def run(connection: asyncpg.Connection) -> list[str]:
-        return [row["problem"] async for row in getattr(queries, name)(connection, most=PROBLEMS_MAX)]
-
-    return run
 
 
 async def charges_recompute(connection: asyncpg.Connection) -> list[str]:
@@ -85,14 +76,14 @@ def _mispriced(row: asyncpg.Record, cost_profile: object, price: object) -> str 
 
 
 checks: Final = (
-    Check(4, "every usage record ended one hold", _query("records_have_holds")),
-    Check(4, "no request is recorded twice", _query("recorded_once")),
-    Check(5, "every hold was charged what it was settled with", _query("transfers_sum_to_actual")),
-    Check(5, "provider costs are accrued", _query("costs_accrued")),
+    Check(4, "every usage record ended one hold", by_query(queries, "records_have_holds")),
+    Check(4, "no request is recorded twice", by_query(queries, "recorded_once")),
+    Check(5, "every hold was charged what it was settled with", by_query(queries, "transfers_sum_to_actual")),
+    Check(5, "provider costs are accrued", by_query(queries, "costs_accrued")),
     Check(5, "cost and charge follow from usage and price", charges_recompute),
-    Check(5, "what lies beyond allowances is charged as recorded", _query("overage_is_what_its_claims_say")),
-    Check(5, "a period costs what was used beyond its allowances", _query("periods_cost_what_they_used")),
-    Check(8, "meters are the fold of their holds", _query("meters_add_up")),
-    Check(8, "windows are the fold of their uses", _query("features_add_up")),
-    Check(8, "uses are what holds claim of windows", _query("uses_are_claimed")),
+    Check(5, "what lies beyond allowances is charged as recorded", by_query(queries, "overage_is_what_its_claims_say")),
+    Check(5, "a period costs what was used beyond its allowances", by_query(queries, "periods_cost_what_they_used")),
+    Check(8, "meters are the fold of their holds", by_query(queries, "meters_add_up")),
+    Check(8, "windows are the fold of their uses", by_query(queries, "features_add_up")),
+    Check(8, "uses are what holds claim of windows", by_query(queries, "uses_are_claimed")),
 )
