@@ -28,7 +28,7 @@ from tallystick.base.postgres_binaries import find_binaries
 from tallystick.catalog.publish import apply
 from tallystick.ledger import verify as ledger_verify
 from tallystick.ledger.account import PlatformAccount, count_lanes, lane_of, open_account, platform_account
-from tallystick.payments.grant import grant
+from tallystick.payments.orders.grant import grant
 from tallystick.reservations import verify as reservations_verify
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.usage_record import UsageRecord

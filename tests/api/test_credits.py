@@ -10,7 +10,7 @@ from tallystick.accounts.organization import resolve_payer
 from tallystick.base import strict_json
 from tallystick.base.ids import new_id
 from tallystick.base.money import parse_amount
-from tallystick.payments.grant import grant
+from tallystick.payments.orders.grant import grant
 
 TOKEN = "services-token-0123456789"
 SERVICE = {"x-reeve-services-token": TOKEN}

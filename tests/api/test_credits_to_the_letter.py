@@ -11,7 +11,8 @@ import pytest
 from tallystick import AsyncCreditClient, CreditClient, CreditService
 from tallystick.accounts import user
 from tallystick.base import strict_json
-from tallystick.payments.stripe_client import StripeClient, sign
+from tallystick.payments.stripe.client import StripeClient
+from tallystick.payments.stripe.signature import sign
 
 TOKEN = "services-token-0123456789"
 SECRET = "whsec_of_the_tests"

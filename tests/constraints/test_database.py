@@ -13,7 +13,7 @@ from tallystick.base.ids import new_id
 from tallystick.constraints.constraints import PeriodRule
 from tallystick.constraints.verdict import Balance, Claims, Counters, Request, Use, Verdict, claims, decide
 from tallystick.ledger.account import open_account, set_floor
-from tallystick.payments.grant import GrantKind, grant
+from tallystick.payments.orders.grant import GrantKind, grant
 from tallystick.reservations.claim import Admitted, AnyClaim, Claim, FeatureClaim
 from tallystick.reservations.lanes import Lanes
 

@@ -10,8 +10,8 @@ from tallystick.app.maintenance import Missed
 from tallystick.app.world import command, world
 from tallystick.base.database import open_pool
 from tallystick.base.embedded_postgres import EmbeddedPostgres
-from tallystick.payments.inbox import Inbox
-from tallystick.payments.stripe_client import StripeClient
+from tallystick.payments.inbox.inbox import Inbox
+from tallystick.payments.stripe.client import StripeClient
 
 
 def test_a_lost_webhook_is_fetched():

@@ -24,8 +24,8 @@ from tallystick.base.money import parse_amount
 from tallystick.catalog.live import LiveBook
 from tallystick.catalog.publish import apply
 from tallystick.library.credit_service import CreditService
-from tallystick.payments.grant import grant
-from tallystick.payments.stripe_client import StripeClient
+from tallystick.payments.orders.grant import grant
+from tallystick.payments.stripe.client import StripeClient
 from tallystick.reservations.lanes import Lanes
 
 SERVICE_TOKEN = "service-token-of-the-tests"

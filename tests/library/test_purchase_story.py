@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from tallystick.payments.stripe_client import sign
+from tallystick.payments.stripe.signature import sign
 
 SECRET = "whsec_of_the_tests"
 

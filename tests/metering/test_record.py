@@ -14,7 +14,7 @@ from tallystick.ledger import read
 from tallystick.metering.lateness import Lateness
 from tallystick.metering.record import Recorded
 from tallystick.metering.verify import checks
-from tallystick.payments.grant import grant
+from tallystick.payments.orders.grant import grant
 
 
 def event(who, name, meter="pages", **fields):

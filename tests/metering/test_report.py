@@ -14,7 +14,7 @@ from tallystick.constraints.constraints import PeriodRule
 from tallystick.constraints.period import Period, period_at
 from tallystick.metering.report import Line, RangeTooLarge, Report, queries, usage_report
 from tallystick.metering.shown import as_csv, as_json
-from tallystick.payments.grant import grant
+from tallystick.payments.orders.grant import grant
 from tallystick.reservations.claim import Claim
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.usage_record import UsageRecord

@@ -17,7 +17,7 @@ from tallystick.catalog.publish import apply
 from tallystick.ledger.account import open_account
 from tallystick.ledger.lot import lots
 from tallystick.ledger.seal import seal
-from tallystick.payments.grant import grant
+from tallystick.payments.orders.grant import grant
 from tallystick.reservations import lane_connection
 from tallystick.reservations.claim import Claim, FeatureClaim
 from tallystick.reservations.lanes import Lanes

@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tallystick.payments.stripe_client import StripeClient
+from tallystick.payments.stripe.client import StripeClient
 from tests.payments.shop import Shop, open_shop
 
 

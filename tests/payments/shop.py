@@ -12,10 +12,11 @@ from tallystick.accounts import user
 from tallystick.ledger import read
 from tallystick.ledger import verify as ledger_verify
 from tallystick.payments import verify as payments_verify
-from tallystick.payments.inbox import Inbox
-from tallystick.payments.order import Buyer, Order, await_payment, lock, place
-from tallystick.payments.purchase_terms import Purchase
-from tallystick.payments.stripe_client import CheckoutSession, sign
+from tallystick.payments.inbox.inbox import Inbox
+from tallystick.payments.orders.order import Buyer, Order, await_payment, lock, place
+from tallystick.payments.orders.purchase_terms import Purchase
+from tallystick.payments.stripe.checkout import CheckoutSession
+from tallystick.payments.stripe.signature import sign
 
 SECRET = "whsec_of_the_tests"
 _numbers = count(1)

@@ -3,7 +3,7 @@
 import pytest
 
 from tallystick.base.ids import new_id
-from tallystick.payments.grant import grant
+from tallystick.payments.orders.grant import grant
 from tallystick.payments.verify import checks
 
 CREDITED, AS_PAID, ORPHAN, CLEARING, GRANTS, LOTS = (check.name for check in checks)

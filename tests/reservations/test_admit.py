@@ -10,7 +10,7 @@ import pytest
 from tallystick.base.errors import InsufficientCreditsError, InvalidInput, QuotaExceeded
 from tallystick.base.ids import new_id
 from tallystick.ledger.account import open_account
-from tallystick.payments.grant import GrantKind, grant
+from tallystick.payments.orders.grant import GrantKind, grant
 from tallystick.reservations.claim import AnyClaim, Claim, FeatureClaim
 from tallystick.reservations.hold import HoldConflict, HoldEnded, WrongPeriod
 from tallystick.reservations.lanes import Lanes

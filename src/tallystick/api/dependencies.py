@@ -17,9 +17,9 @@ from tallystick.catalog.book import Book
 from tallystick.library.credit_service import CreditService
 from tallystick.library.tally_local import LocalTally
 from tallystick.metering.lateness import Lateness
-from tallystick.payments.inbox import Inbox
-from tallystick.payments.purchase_terms import PurchaseTerms
-from tallystick.payments.stripe_client import StripeClient
+from tallystick.payments.inbox.inbox import Inbox
+from tallystick.payments.orders.purchase_terms import PurchaseTerms
+from tallystick.payments.stripe.client import StripeClient
 from tallystick.reservations.lanes import Lanes
 from tallystick.subscriptions.live import LiveConstraints
 

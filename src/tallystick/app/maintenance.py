@@ -17,9 +17,9 @@ from tallystick.gateway.recover import settle_orphans
 from tallystick.ledger.lot import expire_due
 from tallystick.ledger.partitions import ensure_partitions
 from tallystick.ledger.seal import seal
-from tallystick.payments.inbox import Inbox
-from tallystick.payments.missed import fetch_missed
-from tallystick.payments.stripe_client import StripeClient
+from tallystick.payments.inbox.inbox import Inbox
+from tallystick.payments.inbox.missed import fetch_missed
+from tallystick.payments.stripe.client import StripeClient
 from tallystick.quotas.prune import prune_uses
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.sweep import Sweeper

@@ -38,7 +38,7 @@ from tallystick.gateway.protocol import GatewayProtocol
 from tallystick.gateway.rates import Rates
 from tallystick.gateway.server import GatewayApp
 from tallystick.gateway.upstream import Upstream, UpstreamLimits
-from tallystick.payments.stripe_client import StripeClient
+from tallystick.payments.stripe.client import StripeClient
 from tallystick.reservations.lanes import Lanes
 from tallystick.settings import Settings
 from tallystick.subscriptions.live import LiveConstraints

@@ -16,7 +16,7 @@ from tallystick.cli.output import AsJson, console, fields, show, table, with_boo
 from tallystick.ledger import read
 from tallystick.ledger.account import Balance
 from tallystick.ledger.trace import TracedTransfer, transfers_of
-from tallystick.payments.grant import grant as post_grant
+from tallystick.payments.orders.grant import grant as post_grant
 from tallystick.reservations.recorded import recorded
 from tallystick.reservations.usage_record import UsageRecord
 from tallystick.settings import Settings

@@ -26,12 +26,12 @@ from tallystick.library.answers import (
 from tallystick.library.database import open_database
 from tallystick.library.deduct import deduct, deduct_batch
 from tallystick.library.inputs import nanocredits, text
-from tallystick.payments.checkout import start_checkout
 from tallystick.payments.errors import PurchasesClosed
-from tallystick.payments.grant import grant
-from tallystick.payments.order import Buyer
-from tallystick.payments.purchase_terms import Purchase, PurchaseTerms, purchase_of_amount, purchase_of_pack
-from tallystick.payments.stripe_client import StripeClient
+from tallystick.payments.orders.checkout import start_checkout
+from tallystick.payments.orders.grant import grant
+from tallystick.payments.orders.order import Buyer
+from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms, purchase_of_amount, purchase_of_pack
+from tallystick.payments.stripe.client import StripeClient
 from tallystick.reservations.lanes import Lanes
 
 

@@ -10,9 +10,13 @@ class PaymentPending(Unavailable):
 
 
 class PaymentRefused(UpstreamFailed):
-    """Stripe answered that it will not do this; nothing was done."""
+    """Stripe answered that it will not do this; nothing was done. `reason` is its own code, where it gave one."""
 
     code = "payment_provider_refused"
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class PurchasesClosed(Unavailable):

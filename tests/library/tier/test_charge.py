@@ -8,7 +8,7 @@ import pytest
 from tallystick import Conflict, InsufficientCreditsError, InvalidInput, NotFound, QuotaExceeded
 from tallystick.accounts.organization import resolve_payer
 from tallystick.base.ids import new_id
-from tallystick.payments.grant import grant
+from tallystick.payments.orders.grant import grant
 from tallystick.reservations.claim import Claim
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.recorded import recorded

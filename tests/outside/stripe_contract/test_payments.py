@@ -27,13 +27,17 @@ import pytest
 import stripe as sdk
 
 from tallystick.base.ids import text_id
-from tallystick.payments.checkout import start_checkout
 from tallystick.payments.errors import BadWebhook, PaymentRefused
-from tallystick.payments.event import TYPES, read_header
-from tallystick.payments.inbox import Inbox
-from tallystick.payments.missed import fetch_missed
-from tallystick.payments.purchase_terms import Purchase, PurchaseTerms
-from tallystick.payments.stripe_client import CheckoutOrder, StripeClient, _session_parameters, sign, verify_signature
+from tallystick.payments.inbox.event import TYPES, read_header
+from tallystick.payments.inbox.inbox import Inbox
+from tallystick.payments.inbox.missed import fetch_missed
+from tallystick.payments.orders.checkout import start_checkout
+from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms
+from tallystick.payments.stripe.checkout import CheckoutOrder, session_parameters
+from tallystick.payments.stripe.client import StripeClient
+from tallystick.payments.stripe.customer import create_customer
+from tallystick.payments.stripe.events import events_since
+from tallystick.payments.stripe.signature import sign, verify_signature
 from tests.payments.shop import Shop, open_shop
 
 SECRET = "whsec_contract"
@@ -65,7 +69,7 @@ async def ours(witness):
 async def shop(pool, ours):
     """A shop whose buyer is a customer there. After every test the books must balance."""
     made = await open_shop(pool, secrets=("whsec_the_next_one", SECRET))
-    made.customer = await ours.create_customer(made.buyer.organization, order_id=text_id("ord"))
+    made.customer = await create_customer(ours, made.buyer.organization, idempotency_key=text_id("ord"))
     await pool.execute("update stripe_customer set id = $1", made.customer)
     yield made
     assert await made.broken_laws() == []
@@ -73,7 +77,7 @@ async def shop(pool, ours):
 
 def described(shop: Shop, order: Any) -> Any:
     """What our code sends to Stripe about an order."""
-    return _session_parameters(
+    return session_parameters(
         CheckoutOrder(
             id=order.id,
             organization=order.organization,
@@ -119,7 +123,7 @@ def enveloped(body: bytes) -> bytes:
 
 @against("sandbox", "localstripe", "emulate")
 async def test_an_organization_becomes_a_customer(witness, ours):
-    customer = await ours.create_customer("org_somebody", order_id="ord_1")
+    customer = await create_customer(ours, "org_somebody", idempotency_key="ord_1")
     found = await witness.client.v1.customers.retrieve_async(customer)
     assert found.metadata.to_dict() == {"organization": "org_somebody"}
 
@@ -127,12 +131,12 @@ async def test_an_organization_becomes_a_customer(witness, ours):
 @against("sandbox")
 async def test_a_repeated_call_is_replayed(ours):
     order = text_id("ord")
-    assert len({await ours.create_customer("org_twice", order_id=order) for _ in range(2)}) == 1
+    assert len({await create_customer(ours, "org_twice", idempotency_key=order) for _ in range(2)}) == 1
 
 
 @against("localstripe", "emulate")
 async def test_they_replay_nothing_and_still_an_organization_keeps_its_first_customer(witness, ours, pool):
-    assert len({await ours.create_customer("org_twice", order_id="ord_twice") for _ in range(2)}) == 2
+    assert len({await create_customer(ours, "org_twice", idempotency_key="ord_twice") for _ in range(2)}) == 2
     made = await open_shop(pool)
     await pool.execute("delete from stripe_customer")
     kept = set()
@@ -284,7 +288,7 @@ async def test_its_list_takes_no_types_and_what_it_lists_without_them_credits_on
     order = await shop.order()
     intent = await pay(witness, shop, order)
     with pytest.raises(PaymentRefused) as refused:
-        await ours.events_since(datetime.now(UTC) - timedelta(seconds=60), TYPES)
+        await events_since(ours, datetime.now(UTC) - timedelta(seconds=60), TYPES)
     assert "Unexpected types" in str(refused.value.__cause__)
     since = int((datetime.now(UTC) - timedelta(seconds=60)).timestamp())
     page = await witness.client.v1.events.list_async({"created": {"gte": since}, "limit": 100})
@@ -300,5 +304,5 @@ async def test_its_list_takes_no_types_and_what_it_lists_without_them_credits_on
 @against("emulate")
 async def test_it_keeps_no_events_to_fetch(ours):
     with pytest.raises(PaymentRefused) as refused:
-        await ours.events_since(datetime.now(UTC) - timedelta(seconds=60), TYPES)
+        await events_since(ours, datetime.now(UTC) - timedelta(seconds=60), TYPES)
     assert refused.value.__cause__.http_status == 404

@@ -5,7 +5,7 @@ import asyncpg
 from tallystick.ledger.account import PlatformAccount, count_lanes, lane_of, platform_account
 from tallystick.ledger.lot import add_lot
 from tallystick.ledger.post import Transfer, post
-from tallystick.payments.order import Order, mark_credited
+from tallystick.payments.orders.order import Order, mark_credited
 
 
 async def credit(connection: asyncpg.Connection, order: Order, payment_intent: str) -> bool:

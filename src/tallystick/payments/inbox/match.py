@@ -2,8 +2,8 @@
 
 import msgspec
 
-from tallystick.payments.event import Payment
-from tallystick.payments.order import Order
+from tallystick.payments.inbox.event import Payment
+from tallystick.payments.orders.order import Order
 
 
 def mismatch(payment: Payment, order: Order, customer: str | None, *, livemode: bool) -> str | None:

@@ -11,7 +11,7 @@ from tallystick.base.errors import InvalidInput
 from tallystick.ledger.account import PlatformAccount
 from tallystick.ledger.lot import add_lot
 from tallystick.ledger.post import Transfer, post
-from tallystick.payments.credit import clearing_account
+from tallystick.payments.orders.credit import clearing_account
 
 _queries = load_queries(__file__, "grant.sql")
 

@@ -9,9 +9,11 @@ import msgspec
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict
 from tallystick.payments.errors import PaymentPending, PaymentRefused
-from tallystick.payments.order import Buyer, Order, await_payment, mark_unpaid, place
-from tallystick.payments.purchase_terms import Purchase, PurchaseTerms
-from tallystick.payments.stripe_client import CheckoutOrder, CheckoutSession, StripeClient
+from tallystick.payments.orders.order import Buyer, Order, await_payment, mark_unpaid, place
+from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms
+from tallystick.payments.stripe.checkout import CheckoutOrder, CheckoutSession, create_checkout_session
+from tallystick.payments.stripe.client import StripeClient
+from tallystick.payments.stripe.customer import create_customer
 
 _queries = load_queries(__file__, "checkout.sql")
 
@@ -58,7 +60,8 @@ async def _session(
     pool: asyncpg.Pool, stripe: StripeClient, terms: PurchaseTerms, order: Order, purchase: Purchase
 ) -> CheckoutSession:
     try:
-        return await stripe.create_checkout_session(
+        return await create_checkout_session(
+            stripe,
             CheckoutOrder(
                 id=order.id,
                 organization=order.organization,
@@ -69,7 +72,7 @@ async def _session(
                 currency=order.currency,
                 success_url=f"{terms.public_url}/api/credits/purchase/paid",
                 cancel_url=f"{terms.public_url}/api/credits/purchase/cancelled",
-            )
+            ),
         )
     except PaymentPending as error:
         # A caller without an idempotency key of its own can go on with this order, too.
@@ -83,7 +86,8 @@ async def _session(
 async def _customer(pool: asyncpg.Pool, stripe: StripeClient, order: Order) -> str:
     known = await _queries.find_customer(pool, organization=order.organization, livemode=stripe.livemode)
     if known is None:
-        created = await stripe.create_customer(order.organization, order_id=order.id)
+        # By order, not by organization: a failure that Stripe remembers under its key must not stay.
+        created = await create_customer(stripe, order.organization, idempotency_key=f"{order.id}-customer")
         known = await _queries.keep_customer(
             pool, organization=order.organization, livemode=stripe.livemode, id=created
         )

@@ -5,7 +5,7 @@ import pytest
 
 from tallystick.base.errors import Conflict, InvalidInput, NotFound
 from tallystick.base.ids import new_id
-from tallystick.payments.grant import grant
+from tallystick.payments.orders.grant import grant
 
 pytestmark = pytest.mark.usefixtures("books")
 FIVE = 5 * 10**9

@@ -10,12 +10,12 @@ from prometheus_client import Counter
 from tallystick.base.database import AWAY, load_queries
 from tallystick.base.errors import Conflict
 from tallystick.base.ids import is_text_id
-from tallystick.payments.credit import credit
 from tallystick.payments.errors import BadWebhook, WebhookClosed
-from tallystick.payments.event import Header, Payment, UnreadableEvent, read_header, read_payment
-from tallystick.payments.match import mismatch
-from tallystick.payments.order import Order, lock, mark_unpaid
-from tallystick.payments.stripe_client import verify_signature
+from tallystick.payments.inbox.event import Header, Payment, UnreadableEvent, read_header, read_payment
+from tallystick.payments.inbox.match import mismatch
+from tallystick.payments.orders.credit import credit
+from tallystick.payments.orders.order import Order, lock, mark_unpaid
+from tallystick.payments.stripe.signature import verify_signature
 
 _log = structlog.get_logger()
 _queries = load_queries(__file__, "inbox.sql")

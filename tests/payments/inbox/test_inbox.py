@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tallystick.payments.errors import BadWebhook, WebhookClosed
-from tallystick.payments.inbox import Inbox
-from tallystick.payments.stripe_client import sign
+from tallystick.payments.inbox.inbox import Inbox
+from tallystick.payments.stripe.signature import sign
 
 SECRET = "whsec_of_the_tests"
 PAID = ["payment_intent.succeeded", "checkout.session.completed", "checkout.session.async_payment_succeeded"]

@@ -10,8 +10,8 @@ import msgspec
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict
 from tallystick.base.ids import id_for_request, text_id
-from tallystick.payments.purchase_terms import Purchase
-from tallystick.payments.stripe_client import CheckoutSession
+from tallystick.payments.orders.purchase_terms import Purchase
+from tallystick.payments.stripe.checkout import CheckoutSession
 
 _queries = load_queries(__file__, "order.sql")
 

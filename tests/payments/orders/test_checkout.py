@@ -6,11 +6,11 @@ import pytest
 import stripe as sdk
 
 from tallystick.base.errors import Conflict, Misconfigured
-from tallystick.payments.checkout import RETRY_FOR, start_checkout
 from tallystick.payments.errors import PaymentPending, PaymentRefused
-from tallystick.payments.missed import fetch_missed
-from tallystick.payments.purchase_terms import Purchase, PurchaseTerms
-from tallystick.payments.stripe_client import API_VERSION, StripeClient
+from tallystick.payments.inbox.missed import fetch_missed, take_fetched
+from tallystick.payments.orders.checkout import RETRY_FOR, start_checkout
+from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms
+from tallystick.payments.stripe.client import API_VERSION, StripeClient
 
 TERMS = PurchaseTerms(public_url="https://pay.example.com")
 TWENTY_FIVE = Purchase(amount_minor=2500, currency="usd", credits=25 * 10**9)
@@ -161,12 +161,9 @@ async def test_lost_webhooks_are_fetched_and_credit_once(start, control, stripe)
 
 
 async def test_one_event_that_cannot_be_read_keeps_no_other_from_being_fetched(shop):
-    class Strange:
-        async def events_since(self, since, types):
-            return [b'{"type": "payment_intent.succeeded"}', shop.event("payment_intent.succeeded", order)]
-
     order = await shop.order()
-    assert await fetch_missed(shop.inbox, Strange(), datetime.now(UTC)) == 1
+    fetched = [b'{"type": "payment_intent.succeeded"}', shop.event("payment_intent.succeeded", order)]
+    assert await take_fetched(shop.inbox, fetched) == 1
     assert await shop.balance() == 25 * 10**9
 
 
