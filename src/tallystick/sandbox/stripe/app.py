@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tallystick.sandbox.stripe import checkout_payment, checkout_session
+from tallystick.sandbox.stripe import checkout_session, due
 from tallystick.sandbox.stripe.api import Api
 from tallystick.sandbox.stripe.controls import Controls
 from tallystick.sandbox.stripe.courier import Courier
@@ -106,6 +106,6 @@ async def _keep_time(world: World, file: StateFile | None) -> None:
     """Sessions expire and debits settle by themselves."""
     while True:
         await asyncio.sleep(_TICK_S)
-        closed, settled = checkout_payment.close_due(world), checkout_payment.settle_due(world)
-        if file is not None and (closed or settled):
+        happened = due.run(world)
+        if file is not None and happened:
             file.save()

@@ -1,7 +1,7 @@
 """Balance transactions and the balance: what a charge or refund moved, less Stripe's fee."""
 
 from tallystick.sandbox.stripe.call import Call, Route
-from tallystick.sandbox.stripe.listing import matching, page
+from tallystick.sandbox.stripe.listing import page, select
 from tallystick.sandbox.stripe.world import Object, World
 
 _FEE_PER_MILLE, _FEE_FIXED = 29, 30
@@ -43,8 +43,7 @@ def retrieve(call: Call) -> Object:
 
 
 def list_all(call: Call) -> Object:
-    same = matching(call, type="type", source="source", currency="currency")
-    return page(call, call.world.all("balance_transaction"), keep=same)
+    return page(call, select(call, "balance_transaction", type="type", source="source", currency="currency"))
 
 
 def balance(call: Call) -> Object:

@@ -5,7 +5,7 @@ from typing import Literal
 from tallystick.sandbox.stripe import balance_transaction
 from tallystick.sandbox.stripe.call import Call, Route
 from tallystick.sandbox.stripe.instrument import Decline
-from tallystick.sandbox.stripe.listing import matching, page
+from tallystick.sandbox.stripe.listing import page, select
 from tallystick.sandbox.stripe.payment_method import instrument_of
 from tallystick.sandbox.stripe.world import Object, World
 
@@ -97,9 +97,7 @@ def retrieve(call: Call) -> Object:
 
 
 def list_all(call: Call) -> Object:
-    return page(
-        call, call.world.all("charge"), keep=matching(call, customer="customer", payment_intent="payment_intent")
-    )
+    return page(call, select(call, "charge", customer="customer", payment_intent="payment_intent"))
 
 
 def _outcome(network: str, reason: str | None, seller: str) -> Object:

@@ -11,7 +11,7 @@ def pay(
 ) -> Object:
     """Tries to pay and returns the intent. A session that is already complete is left as it is: the second click
     of an impatient customer pays nothing."""
-    _close_when_due(world, session)
+    close_when_due(world, session)
     if session["status"] == "expired":
         raise Refusal(400, "This Checkout Session has expired.")
     intent = checkout_session.intent_of(world, session)
@@ -34,25 +34,21 @@ def email_of(world: World, session: Object) -> str | None:
     return typed or session["customer_email"]
 
 
-def close_due(world: World) -> bool:
-    """Expires every open session whose time has come; says whether there was one."""
-    due = [session for session in world.all("checkout.session") if _close_when_due(world, session)]
-    return bool(due)
+def expire_due(world: World, named: str) -> None:
+    """The time of a session has come."""
+    close_when_due(world, world.get("checkout.session", named))
 
 
-def settle_due(world: World) -> bool:
-    """Lets the bank answer every debit whose time has come; says whether there was one."""
-    due = [intent for intent, at in world.keep("debit_due").items() if at <= world.now()]
-    for intent in due:
-        payment.settle_debit(world, world.get("payment_intent", intent))
-    return bool(due)
+def settle_due(world: World, named: str) -> None:
+    """The bank answers a debit, unless it was told to answer before."""
+    intent = world.get("payment_intent", named)
+    if intent["status"] == "processing":
+        payment.settle_debit(world, intent)
 
 
-def _close_when_due(world: World, session: Object) -> bool:
-    if session["status"] != "open" or session["expires_at"] > world.now():
-        return False
-    checkout_session.close(world, session)
-    return True
+def close_when_due(world: World, session: Object) -> None:
+    if session["status"] == "open" and session["expires_at"] <= world.now():
+        checkout_session.close(world, session)
 
 
 def _details(email: str | None, name: str | None) -> Object:

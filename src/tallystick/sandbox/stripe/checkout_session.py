@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tallystick.sandbox.stripe import line_item, payment_intent
 from tallystick.sandbox.stripe.amount import check_amount
 from tallystick.sandbox.stripe.call import Call, Route
-from tallystick.sandbox.stripe.listing import matching, page
+from tallystick.sandbox.stripe.listing import page, select
 from tallystick.sandbox.stripe.metadata import merged
 from tallystick.sandbox.stripe.parameters import Parameters
 from tallystick.sandbox.stripe.refusal import Refusal, invalid_parameter
@@ -44,6 +44,7 @@ def create(call: Call) -> Object:
         "url": f"/v1/checkout/sessions/{identifier}/line_items",
     }
     world.keep("intent_template")[identifier] = template
+    world.later(session["expires_at"], "checkout_session.expire", identifier)
     return world.add(session)
 
 
@@ -59,6 +60,7 @@ def intent_of(world: World, session: Object) -> Object:
             described=dict(world.keep("intent_template")[session["id"]]),
         )
         session["payment_intent"] = intent["id"]
+        world.index(session)
         world.keep("session_of_intent")[intent["id"]] = session["id"]
     return world.get("payment_intent", session["payment_intent"])
 
@@ -112,8 +114,8 @@ def expire(call: Call) -> Object:
 
 
 def list_all(call: Call) -> Object:
-    same = matching(call, customer="customer", payment_intent="payment_intent", status="status")
-    return page(call, call.world.all("checkout.session"), keep=same)
+    found = select(call, "checkout.session", customer="customer", payment_intent="payment_intent", status="status")
+    return page(call, found)
 
 
 def list_line_items(call: Call) -> Object:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tallystick.sandbox.stripe import checkout_payment, checkout_session, instrument, payment
+from tallystick.sandbox.stripe import checkout_payment, checkout_session, due, instrument, payment
 from tallystick.sandbox.stripe.courier import Courier, Delivery, Disguise, Order, Rules
 from tallystick.sandbox.stripe.fault import Fault, Faults, Kind
 from tallystick.sandbox.stripe.refusal import Refusal
@@ -143,9 +143,7 @@ class Controls:
         return {"session": session}
 
     def _clock(self, _: Request, body: bytes) -> object:
-        self._world.advanced_s += _read(body, Clock).advance_s
-        checkout_payment.close_due(self._world)
-        checkout_payment.settle_due(self._world)
+        due.advance(self._world, _read(body, Clock).advance_s)
         return {"now": self._world.now()}
 
     def _plan_fault(self, _: Request, body: bytes) -> object:

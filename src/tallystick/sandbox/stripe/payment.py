@@ -53,7 +53,6 @@ def settle_debit(world: World, intent: Object, *, succeeded: bool | None = None)
     """The bank's late answer to a debit: as its test account says, or as told."""
     if intent["status"] != "processing":
         raise Refusal(400, "This PaymentIntent is not processing.", code="payment_intent_unexpected_state")
-    world.keep("debit_due").pop(intent["id"], None)
     method = world.get("payment_method", intent["payment_method"])
     made = world.get("charge", intent["latest_charge"])
     decline = instrument_of(method).decline
@@ -85,7 +84,7 @@ def _start_debit(world: World, intent: Object, method: Object) -> None:
     made = charge.make(world, intent, method)
     intent |= {"status": "processing", "latest_charge": made["id"]}
     if world.debit_delay_s is not None:
-        world.keep("debit_due")[intent["id"]] = world.now() + world.debit_delay_s
+        world.later(world.now() + world.debit_delay_s, "payment.settle_debit", intent["id"])
     world.emit("charge.pending", made)
     world.emit("payment_intent.processing", intent)
 
@@ -101,6 +100,7 @@ def _succeed(world: World, intent: Object, made: Object) -> None:
     method = world.get("payment_method", intent["payment_method"])
     if intent["setup_future_usage"] and intent["customer"] and method["customer"] is None:
         method["customer"] = intent["customer"]
+        world.index(method)
         world.emit("payment_method.attached", method)
     world.emit("payment_intent.succeeded", intent)
 

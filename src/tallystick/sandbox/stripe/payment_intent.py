@@ -3,7 +3,7 @@
 from tallystick.sandbox.stripe import payment
 from tallystick.sandbox.stripe.amount import check_amount
 from tallystick.sandbox.stripe.call import Call, Route
-from tallystick.sandbox.stripe.listing import matching, page
+from tallystick.sandbox.stripe.listing import page, select
 from tallystick.sandbox.stripe.metadata import merged
 from tallystick.sandbox.stripe.parameters import Parameters
 from tallystick.sandbox.stripe.payment_method import resolve
@@ -136,7 +136,7 @@ def retrieve(call: Call) -> Object:
 
 
 def list_all(call: Call) -> Object:
-    return page(call, call.world.all("payment_intent"), keep=matching(call, customer="customer"))
+    return page(call, select(call, "payment_intent", customer="customer"))
 
 
 def _confirm(world: World, intent: Object, method: Object, *, off_session: bool) -> None:

@@ -3,7 +3,7 @@
 from tallystick.sandbox.stripe import instrument
 from tallystick.sandbox.stripe.call import Call, Route
 from tallystick.sandbox.stripe.instrument import Instrument
-from tallystick.sandbox.stripe.listing import matching, page
+from tallystick.sandbox.stripe.listing import matching, page, select
 from tallystick.sandbox.stripe.refusal import Refusal
 from tallystick.sandbox.stripe.world import Object, World
 
@@ -48,6 +48,7 @@ def attach(call: Call) -> Object:
     if method["customer"] not in {None, customer}:
         raise Refusal(400, "This payment method has already been attached to another customer.", param="payment_method")
     method["customer"] = customer
+    call.world.index(method)
     call.world.emit("payment_method.attached", method)
     return method
 
@@ -66,14 +67,14 @@ def retrieve(call: Call) -> Object:
 
 
 def list_all(call: Call) -> Object:
-    same = matching(call, customer="customer", type="type")
-    return page(call, call.world.all("payment_method"), keep=lambda row: row["customer"] is not None and same(row))
+    found = select(call, "payment_method", customer="customer", type="type")
+    return page(call, found, keep=lambda row: row["customer"] is not None)
 
 
 def list_of_customer(call: Call) -> Object:
     call.world.get("customer", call.id)
     same = matching(call, type="type")
-    return page(call, call.world.all("payment_method"), keep=lambda row: row["customer"] == call.id and same(row))
+    return page(call, call.world.of("payment_method", "customer", call.id), keep=same)
 
 
 def _card(used: Instrument) -> Object:

@@ -43,7 +43,7 @@ class PaymentPage:
         session = self._session(request)
         if session is None:
             return self._message("Nothing to pay here", "This link is not known. Check the address.", 404)
-        checkout_payment.close_due(self._world)
+        checkout_payment.close_when_due(self._world, session)
         if session["status"] == "expired":
             return self._message("This link has expired", "Go back to the shop and start again.", 410, session)
         if session["status"] == "complete":

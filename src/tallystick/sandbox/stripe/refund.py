@@ -3,7 +3,7 @@
 from tallystick.sandbox.stripe import balance_transaction
 from tallystick.sandbox.stripe.amount import format_amount
 from tallystick.sandbox.stripe.call import Call, Route
-from tallystick.sandbox.stripe.listing import matching, page
+from tallystick.sandbox.stripe.listing import page, select
 from tallystick.sandbox.stripe.metadata import merged
 from tallystick.sandbox.stripe.parameters import Parameters
 from tallystick.sandbox.stripe.refusal import Refusal, invalid_parameter
@@ -36,7 +36,7 @@ def retrieve(call: Call) -> Object:
 
 
 def list_all(call: Call) -> Object:
-    return page(call, call.world.all("refund"), keep=matching(call, charge="charge", payment_intent="payment_intent"))
+    return page(call, select(call, "refund", charge="charge", payment_intent="payment_intent"))
 
 
 def _charge(world: World, parameters: Parameters) -> Object:

@@ -31,8 +31,7 @@ class StateFile:
             return
         memory = msgspec.json.decode(self._path.read_bytes(), type=Memory)
         self._world.advanced_s = memory.advanced_s
-        self._world.objects.update(memory.objects)
-        self._world.hidden.update(memory.hidden)
+        self._world.restore(memory.objects, memory.hidden)
         # A request that was running when the process ended will never answer: its key is free again.
         self._keys.uses.update({key: use for key, use in memory.uses.items() if use.answer is not None})
         self._courier.resume(memory.deliveries)
