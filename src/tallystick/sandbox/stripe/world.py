@@ -124,6 +124,16 @@ class World:
         finally:
             self._origin = Origin()
 
+    def change(self, about: Object, kind: str, changes: Object) -> None:
+        """Changes fields of an object and emits the event of that kind, with what they were before. Nothing happens
+        when nothing differs."""
+        before = {field: copy.deepcopy(about.get(field)) for field in changes}
+        about.update(changes)
+        self.index(about)
+        previous = difference(before, {field: about[field] for field in changes})
+        if previous:
+            self.emit(kind, about, previous=previous)
+
     def emit(self, kind: str, about: Object, *, previous: Object | None = None) -> Object:
         """Records that something happened, with a copy of the object as it is now and what of it was otherwise
         before, and tells the webhooks."""
@@ -148,3 +158,17 @@ class World:
         for listener in self.on_event:
             listener(event)
         return event
+
+
+def difference(before: Object, after: Object) -> Object:
+    """What an update event shows of the past: fields that differ, as they were. Objects are compared inside, lists
+    as a whole; a key that is new was null."""
+    previous: Object = {}
+    for field in before.keys() | after.keys():
+        was, is_ = before.get(field), after.get(field)
+        if isinstance(was, dict) and isinstance(is_, dict):
+            if inside := difference(was, is_):
+                previous[field] = inside
+        elif was != is_:
+            previous[field] = was
+    return previous
