@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tallystick.sandbox.stripe import checkout_payment, checkout_session, due, instrument, payment
+from tallystick.sandbox.stripe.control import control, read, refusal
 from tallystick.sandbox.stripe.courier import Courier, Delivery, Disguise, Order, Rules
 from tallystick.sandbox.stripe.fault import Fault, Faults, Kind
 from tallystick.sandbox.stripe.refusal import Refusal
@@ -83,9 +84,6 @@ class Forge(msgspec.Struct, forbid_unknown_fields=True):
     tampered: bool = False
 
 
-Body = TypeVar("Body")
-
-
 class Controls:
     def __init__(self, world: World, courier: Courier, faults: Faults) -> None:
         self._world = world
@@ -94,30 +92,30 @@ class Controls:
 
     def routes(self) -> list[Route]:
         post: dict[str, Callable[[Request, bytes], object]] = {
-            "/_sandbox/checkout/{id}/pay": self._pay,
-            "/_sandbox/checkout/{id}/decline": self._decline,
-            "/_sandbox/checkout/{id}/authenticate": self._authenticate,
-            "/_sandbox/checkout/{id}/settle": self._settle,
-            "/_sandbox/checkout/{id}/expire": self._expire,
-            "/_sandbox/clock": self._clock,
-            "/_sandbox/faults": self._plan_fault,
-            "/_sandbox/webhooks/rules": self._set_rules,
-            "/_sandbox/webhooks/release": self._release,
-            "/_sandbox/webhooks/forge": self._forge,
-            "/_sandbox/events/{id}/resend": self._resend,
+            "checkout/{id}/pay": self._pay,
+            "checkout/{id}/decline": self._decline,
+            "checkout/{id}/authenticate": self._authenticate,
+            "checkout/{id}/settle": self._settle,
+            "checkout/{id}/expire": self._expire,
+            "clock": self._clock,
+            "faults": self._plan_fault,
+            "webhooks/rules": self._set_rules,
+            "webhooks/release": self._release,
+            "webhooks/forge": self._forge,
+            "events/{id}/resend": self._resend,
         }
         return [
-            *(Route(path, _answering(control), methods=["POST"]) for path, control in post.items()),
+            *(control(path, act) for path, act in post.items()),
             Route("/_sandbox/webhooks/wait", self._wait, methods=["POST"]),
             Route("/_sandbox/webhooks/deliveries", self._deliveries),
             Route("/_sandbox/faults", self._clear_faults, methods=["DELETE"]),
         ]
 
     def _pay(self, request: Request, body: bytes) -> object:
-        return self._try_to_pay(request, _read(body, Pay))
+        return self._try_to_pay(request, read(body, Pay))
 
     def _decline(self, request: Request, body: bytes) -> object:
-        return self._try_to_pay(request, _read(body, Decline))
+        return self._try_to_pay(request, read(body, Decline))
 
     def _try_to_pay(self, request: Request, asked: Pay | Decline) -> object:
         used = instrument.by_number(asked.number)
@@ -129,12 +127,12 @@ class Controls:
 
     def _authenticate(self, request: Request, body: bytes) -> object:
         session, intent = self._attempted(request)
-        payment.authenticate(self._world, intent, passed=_read(body, Authenticate).passed)
+        payment.authenticate(self._world, intent, passed=read(body, Authenticate).passed)
         return {"session": session, "payment_intent": intent}
 
     def _settle(self, request: Request, body: bytes) -> object:
         session, intent = self._attempted(request)
-        payment.settle_debit(self._world, intent, succeeded=_read(body, Settle).succeeded)
+        payment.settle_debit(self._world, intent, succeeded=read(body, Settle).succeeded)
         return {"session": session, "payment_intent": intent}
 
     def _expire(self, request: Request, _: bytes) -> object:
@@ -143,11 +141,11 @@ class Controls:
         return {"session": session}
 
     def _clock(self, _: Request, body: bytes) -> object:
-        due.advance(self._world, _read(body, Clock).advance_s)
+        due.advance(self._world, read(body, Clock).advance_s)
         return {"now": self._world.now()}
 
     def _plan_fault(self, _: Request, body: bytes) -> object:
-        self._faults.planned.append(Fault(**msgspec.structs.asdict(_read(body, PlanFault))))
+        self._faults.planned.append(Fault(**msgspec.structs.asdict(read(body, PlanFault))))
         return {"planned": [asdict(fault) for fault in self._faults.planned]}
 
     async def _clear_faults(self, _: Request) -> Response:
@@ -155,21 +153,21 @@ class Controls:
         return JSONResponse({"planned": []})
 
     def _set_rules(self, _: Request, body: bytes) -> object:
-        self._courier.rules = Rules(**msgspec.structs.asdict(_read(body, SetRules)))
+        self._courier.rules = Rules(**msgspec.structs.asdict(read(body, SetRules)))
         return asdict(self._courier.rules)
 
     def _release(self, _: Request, body: bytes) -> object:
-        asked = _read(body, Release)
+        asked = read(body, Release)
         return {"released": _shown(self._courier.release(asked.order, asked.copies))}
 
     def _resend(self, request: Request, body: bytes) -> object:
-        asked = _read(body, Resend)
+        asked = read(body, Resend)
         event = self._world.get("event", request.path_params["id"])
         sent = self._courier.resend(event, asked.copies, Disguise(asked.secret, asked.age_s, asked.tampered))
         return {"deliveries": _shown(sent)}
 
     def _forge(self, _: Request, body: bytes) -> object:
-        asked = _read(body, Forge)
+        asked = read(body, Forge)
         event = {
             "id": asked.id or self._world.identifiers.new("evt_"),
             "object": "event",
@@ -188,9 +186,9 @@ class Controls:
 
     async def _wait(self, request: Request) -> Response:
         try:
-            asked = _read(await request.body(), Wait)
+            asked = read(await request.body(), Wait)
         except Refusal as refused:
-            return _refused(refused)
+            return refusal(refused)
         done = await self._courier.wait(asked.timeout_s)
         return JSONResponse({"done": done, "deliveries": _shown(list(self._courier.deliveries.values()))})
 
@@ -211,28 +209,6 @@ class Controls:
         if session["payment_intent"] is None:
             raise Refusal(400, "Nobody has tried to pay this Checkout Session yet.")
         return session, self._world.get("payment_intent", session["payment_intent"])
-
-
-def _answering(control: Callable[[Request, bytes], object]) -> Callable[[Request], object]:
-    async def answer(request: Request) -> Response:
-        body = await request.body()
-        try:
-            return JSONResponse(control(request, body))
-        except Refusal as refused:
-            return _refused(refused)
-
-    return answer
-
-
-def _read(body: bytes, kind: type[Body]) -> Body:
-    try:
-        return msgspec.json.decode(body or b"{}", type=kind)
-    except msgspec.MsgspecError as error:
-        raise Refusal(400, str(error)) from error
-
-
-def _refused(refused: Refusal) -> Response:
-    return JSONResponse(refused.body("req_sandbox"), refused.status)
 
 
 def _shown(deliveries: list[Delivery]) -> list[Object]:
