@@ -81,7 +81,10 @@ class ApiDependencies:
     def inbox(self) -> Inbox:
         """Takes what Stripe sends. The supervisor's upkeep does from the same table what could not be done at once."""
         return Inbox(
-            self.pool, secrets=self.webhook_secrets, livemode=None if self.stripe is None else self.stripe.livemode
+            self.pool,
+            secrets=self.webhook_secrets,
+            livemode=None if self.stripe is None else self.stripe.livemode,
+            stripe=self.stripe,
         )
 
     @cached_property

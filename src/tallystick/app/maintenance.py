@@ -70,7 +70,7 @@ class Maintenance:
     def _jobs(self, pool: asyncpg.Pool) -> list[Job]:
         key, secrets = self._settings.stripe_api_key, self._settings.listed("stripe_webhook_secret")
         stripe = StripeClient(key, api_base=self._settings.stripe_api_base) if key else None
-        inbox = Inbox(pool, secrets=secrets, livemode=None if stripe is None else stripe.livemode)
+        inbox = Inbox(pool, secrets=secrets, livemode=None if stripe is None else stripe.livemode, stripe=stripe)
 
         sweeper = Sweeper(pool)
 

@@ -27,6 +27,11 @@ class PlatformAccount(IntEnum):
     TAX_PAYABLE = 7
     PROMOTIONAL_EXPENSE = 8
     ROUNDING = 9
+    PLAN_REVENUE = 10
+    STRIPE_FEE = 11
+    DISPUTE_FEE = 12
+    BANK = 13
+    BAD_DEBT = 14
 
 
 class Balance(msgspec.Struct, frozen=True, gc=False):

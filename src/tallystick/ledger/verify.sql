@@ -94,7 +94,7 @@ where relnamespace = (select relnamespace from pg_class where oid = 'transfer'::
     and (
         relname in (
             'transfer', 'usage_record', 'usage_event', 'usage_event_register', 'ledger_block', 'operation',
-            'catalog_entry', 'subscription_event'
+            'catalog_entry', 'subscription_event', 'audit_event'
         )
         or oid in (
             select inhrelid from pg_inherits

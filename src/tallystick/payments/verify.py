@@ -7,7 +7,8 @@ import asyncpg
 
 from tallystick.base.database import load_queries
 from tallystick.ledger.check import PROBLEMS_MAX, Check
-from tallystick.payments.inbox.event import TYPES, Payment, UnreadableEvent, read_payment
+from tallystick.payments.inbox.event import TYPES, UnreadableEvent, read_payment
+from tallystick.payments.orders.payment import Payment
 
 _queries = load_queries(__file__, "verify.sql")
 

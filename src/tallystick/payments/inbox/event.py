@@ -1,10 +1,10 @@
 """What a stored Stripe event says about a payment, whichever of its shapes it has. Pure."""
 
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
-Outcome = Literal["paid", "pending", "expired", "failed"]
+from tallystick.payments.orders.payment import Outcome, Payment
 
 _OUTCOMES: Final[dict[str, Outcome]] = {
     "payment_intent.succeeded": "paid",
@@ -30,22 +30,6 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     livemode: bool
     # Set on events of connected accounts: money that is not ours.
     account: str | None = None
-
-
-class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to one payment: what was asked of the buyer, and what of it came in (for a paid one, all of it)."""
-
-    outcome: Outcome
-    order_id: str | None
-    organization: str | None
-    user_id: str | None
-    payment_intent: str | None
-    session: str | None
-    # Unset where the event says nothing about a customer; None where it says that there is none.
-    customer: str | msgspec.UnsetType | None
-    asked_minor: int | None
-    received_minor: int | None
-    currency: str | None
 
 
 class _Object(msgspec.Struct, frozen=True, kw_only=True):

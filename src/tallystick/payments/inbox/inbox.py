@@ -1,42 +1,52 @@
 """The webhook inbox: every event is verified, stored, and only then acted on, once."""
 
-from collections.abc import Sequence
-from typing import Final, Literal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
 
 import asyncpg
 import structlog
 from prometheus_client import Counter
 
 from tallystick.base.database import AWAY, load_queries
-from tallystick.base.errors import Conflict
-from tallystick.base.ids import is_text_id
+from tallystick.payments.ending import Ending
 from tallystick.payments.errors import BadWebhook, WebhookClosed
-from tallystick.payments.inbox.event import Header, Payment, UnreadableEvent, read_header, read_payment
-from tallystick.payments.inbox.match import mismatch
-from tallystick.payments.orders.credit import credit
-from tallystick.payments.orders.order import Order, lock, mark_unpaid
+from tallystick.payments.follower import Follower, Outdated
+from tallystick.payments.inbox.event import Header, UnreadableEvent, read_header, read_payment
+from tallystick.payments.inbox.followers import FOLLOWERS
+from tallystick.payments.orders.settle import settle
+from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.signature import verify_signature
 
 _log = structlog.get_logger()
 _queries = load_queries(__file__, "inbox.sql")
 
-EventState = Literal["processed", "ignored", "quarantined"]
-Ending = tuple[EventState, str | None]
+Act = Callable[[asyncpg.Connection, str, bytes], Awaitable[Ending]]
+_followers = {event_type: follower for follower in FOLLOWERS for event_type in follower.types}
 
 # How many waiting events one pass takes: a pass must end, so that a stop is never kept waiting.
 _PASS_MAX: Final = 100
 _REASON_MAX: Final = 500
-# What a database that is away, restarting or overloaded raises; InternalClientError on a connection that just died.
+_LOOKS_MAX: Final = 5
 
 _events = Counter("tallystick_webhook_events", "Stripe events, by how they ended", ["state"])
 _quarantined = Counter("tallystick_webhook_quarantined", "Stripe events that a person must look at")
 
 
 class Inbox:
-    """`livemode` says which mode this installation is paid in; None accepts what each order was made in."""
+    """`livemode` says which mode this installation is paid in; None accepts what each order was made in. Without
+    `stripe` nothing can be read again: events about what must be are set aside for a person."""
 
-    def __init__(self, pool: asyncpg.Pool, *, secrets: Sequence[str], livemode: bool | None) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        secrets: Sequence[str],
+        livemode: bool | None,
+        stripe: StripeClient | None = None,
+    ) -> None:
         self._pool = pool
+        self._stripe = stripe
         self._secrets = tuple(secrets)
         self._livemode = livemode
 
@@ -83,11 +93,22 @@ class Inbox:
 
     async def _process(self, event_id: str) -> bool:
         """Act on one event in one transaction, under a lock on its row; False when that was done already."""
+        act: Act = self._act
+        event = await _queries.find_open(self._pool, id=event_id)
+        if event is not None and (follower := _followers.get(event["type"])) is not None:
+            act = await self._follow(follower, bytes(event["body"]))
+        for _ in range(_LOOKS_MAX):
+            with suppress(Outdated):
+                return await self._finish(event_id, act)
+            act = await self._follow(_followers[event["type"]], bytes(event["body"]))
+        raise Outdated(f"event {event_id} was looked at {_LOOKS_MAX} times, and others were faster each time")
+
+    async def _finish(self, event_id: str, act: Act) -> bool:
         async with self._pool.acquire() as connection, connection.transaction():
             row = await _queries.lock_open(connection, id=event_id)
             if row is None:
                 return False
-            state, reason = await self._act(connection, row["type"], bytes(row["body"]))
+            state, reason = await act(connection, row["type"], bytes(row["body"]))
             # Words of the event may stand in the reason, and text in PostgreSQL cannot hold a NUL.
             reason = reason and reason.replace("\0", " ")[:_REASON_MAX]
             await _queries.finish(connection, id=event_id, state=state, reason=reason)
@@ -96,6 +117,25 @@ class Inbox:
             _quarantined.inc()
             _log.error("webhook_quarantined", stripe_event=event_id, type=row["type"], reason=reason)
         return True
+
+    async def _follow(self, follower: Follower[Any], body: bytes) -> Act:
+        """Look at Stripe's object, with no transaction open, and say what is to be done with what was seen."""
+        try:
+            reason = self._not_ours(read_header(body))
+        except UnreadableEvent as error:
+            reason = str(error)
+        if reason is None and self._stripe is None:
+            reason = "this server has no STRIPE_API_KEY to read again what it is about"
+        if reason is not None or self._stripe is None:
+            return _constantly(("quarantined", reason))
+        seen = await follower.read(self._pool, self._stripe, body)
+        if seen is None:
+            return _constantly(("ignored", None))
+
+        async def apply(connection: asyncpg.Connection, _type: str, _body: bytes) -> Ending:
+            return await follower.apply(connection, seen)
+
+        return apply
 
     async def _act(self, connection: asyncpg.Connection, event_type: str, body: bytes) -> Ending:
         try:
@@ -110,7 +150,7 @@ class Inbox:
             # The Stripe account may sell other things, too. What names a user of ours claims to be ours.
             claims = payment.user_id is not None or payment.organization is not None
             return ("quarantined", "it names no order") if claims else ("ignored", "not a purchase of credits")
-        return await _settle(connection, payment, payment.order_id, header.livemode)
+        return await settle(connection, payment, payment.order_id, livemode=header.livemode)
 
     def _not_ours(self, header: Header) -> str | None:
         """Why no event of this origin may move money here."""
@@ -121,27 +161,8 @@ class Inbox:
         return None
 
 
-async def _settle(connection: asyncpg.Connection, payment: Payment, order_id: str, livemode: bool) -> Ending:
-    """Do to the order what the payment says, if it is this order's payment in every field."""
-    order = await lock(connection, order_id) if is_text_id(order_id) else None
-    if order is None:
-        return "quarantined", f"there is no order {order_id}"
-    customer = await _queries.customer(connection, organization=order.organization, livemode=order.livemode)
-    if (reason := mismatch(payment, order, customer, livemode=livemode)) is not None:
-        return "quarantined", reason
-    return await _apply(connection, order, payment)
+def _constantly(ending: Ending) -> Act:
+    async def act(_connection: asyncpg.Connection, _type: str, _body: bytes) -> Ending:
+        return ending
 
-
-async def _apply(connection: asyncpg.Connection, order: Order, payment: Payment) -> Ending:
-    """What a matched payment does to its locked order."""
-    match payment.outcome:
-        case "paid" if payment.payment_intent is not None:
-            try:
-                async with connection.transaction():
-                    await credit(connection, order, payment.payment_intent)
-            except (Conflict, asyncpg.UniqueViolationError) as error:
-                # The order's operation is in the books with other content, or this payment credited another order.
-                return "quarantined", f"the books refuse it: {error}"
-        case "expired" | "failed":
-            await mark_unpaid(connection, order, payment.outcome)
-    return "processed", None
+    return act

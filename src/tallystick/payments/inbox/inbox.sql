@@ -8,6 +8,9 @@ where state = 'received' and retry_at <= clock_timestamp()
 order by retry_at
 limit :most;
 
+-- name: find_open^
+select type, body from stripe_event where id = :id and state = 'received';
+
 -- name: lock_open^
 -- A twin waits here, and then finds nothing left to do.
 select type, body from stripe_event where id = :id and state = 'received' for update;
@@ -23,6 +26,3 @@ update stripe_event
 set attempts = attempts + 1,
     retry_at = clock_timestamp() + least(interval '1 hour', interval '1 second' * power(2, least(attempts, 12)))
 where id = :id and state = 'received';
-
--- name: customer$
-select id from stripe_customer where organization = :organization and livemode = :livemode;

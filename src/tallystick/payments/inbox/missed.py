@@ -2,20 +2,24 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import structlog
 
 from tallystick.payments.inbox.event import TYPES, UnreadableEvent, read_header
+from tallystick.payments.inbox.followers import FOLLOWERS
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.events import events_since
 
 _log = structlog.get_logger()
 
+_TYPES: Final = (*TYPES, *(event_type for follower in FOLLOWERS for event_type in follower.types))
+
 
 async def fetch_missed(inbox: Inbox, stripe: StripeClient, since: datetime) -> int:
     """Store and process every event about payments since `since`; how many were done that were not done before."""
-    return await take_fetched(inbox, await events_since(stripe, since, TYPES))
+    return await take_fetched(inbox, await events_since(stripe, since, _TYPES))
 
 
 async def take_fetched(inbox: Inbox, bodies: Sequence[bytes]) -> int:

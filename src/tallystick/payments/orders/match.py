@@ -2,8 +2,8 @@
 
 import msgspec
 
-from tallystick.payments.inbox.event import Payment
 from tallystick.payments.orders.order import Order
+from tallystick.payments.orders.payment import Payment
 
 
 def mismatch(payment: Payment, order: Order, customer: str | None, *, livemode: bool) -> str | None:

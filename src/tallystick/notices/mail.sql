@@ -1,0 +1,3 @@
+-- name: keep!
+insert into mail (recipient, subject, body, key) values (:recipient, :subject, :body, :key)
+on conflict (key) do nothing;
