@@ -19,6 +19,11 @@ def format_amount(amount: int, currency: str) -> str:
     return f"{_SIGNS.get(currency, currency.upper() + ' ')}{whole:,}{decimals}"
 
 
+def units(whole: int, currency: str) -> int:
+    """Whole units of a currency in its minor units: 15 usd -> 1500; 15 jpy -> 15."""
+    return whole if currency in _ZERO_DECIMAL else whole * 100
+
+
 def check_amount(amount: int, currency: str, *, what: str, param: str) -> None:
     """Refuses an amount that Stripe would not charge."""
     least = _MINIMUM.get(currency, _MINIMUM_DEFAULT)

@@ -1,40 +1,80 @@
-"""Balance transactions and the balance: what a charge or refund moved, less Stripe's fee."""
+"""Balance transactions and the balance: every movement of money, less Stripe's fee, one never-changing line each."""
 
+from typing import Final
+
+from tallystick.sandbox.stripe.amount import units
 from tallystick.sandbox.stripe.call import Call, Route
 from tallystick.sandbox.stripe.listing import page, select
 from tallystick.sandbox.stripe.world import Object, World
 
-_FEE_PER_MILLE, _FEE_FIXED = 29, 30
-_PENDING_S = 2 * 24 * 3600
+_DAY_S: Final = 24 * 3600
+_CARD_PER_MILLE, _CARD_FIXED = 29, 30
+_BANK_PER_MILLE, _BANK_UNITS_MAX = 8, 5
+# How accountants are to read a type; an adjustment says so itself. Money that came in is available days later.
+_CATEGORY: Final = {
+    "charge": "charge",
+    "payment": "charge",
+    "payment_failure_refund": "charge_failure",
+    "payment_refund": "refund",
+    "payout": "payout",
+    "payout_failure": "payout_reversal",
+    "refund": "refund",
+    "refund_failure": "refund_failure",
+    "stripe_fee": "fee",
+}
+_PENDING_S: Final = {"charge": 2 * _DAY_S, "payment": 4 * _DAY_S}
 
 
-def record(world: World, source: Object, kind: str, amount: int) -> str:
-    """The id of a new transaction of `amount` minor units: positive for a charge, negative for a refund, which like
-    at Stripe does not give the fee back."""
-    fee = (amount * _FEE_PER_MILLE + 500) // 1000 + _FEE_FIXED if amount > 0 else 0
-    details = {"amount": fee, "application": None, "currency": source["currency"], "type": "stripe_fee"}
+def processing_fee(kind: str, amount: int, currency: str) -> int:
+    """What Stripe keeps of a payment. A refund does not give it back."""
+    if kind == "payment":
+        return min((amount * _BANK_PER_MILLE + 500) // 1000, units(_BANK_UNITS_MAX, currency))
+    return (amount * _CARD_PER_MILLE + 500) // 1000 + _CARD_FIXED
+
+
+def record(
+    world: World,
+    source: Object,
+    kind: str,
+    amount: int,
+    *,
+    description: str | None,
+    fee: int = 0,
+    fee_for: str = "Stripe processing fees",
+    category: str | None = None,
+    at_once: bool = False,
+) -> Object:
+    """A new transaction of `amount` minor units: positive for what comes in, negative for what goes out."""
     now = world.now()
+    wait = 0 if at_once else _PENDING_S.get(kind, 0)
+    detail = {"amount": fee, "application": None, "currency": source["currency"], "type": "stripe_fee"}
     made = world.add(
         {
             "id": world.identifiers.new("txn_"),
             "object": "balance_transaction",
             "amount": amount,
-            "available_on": now + _PENDING_S,
+            "available_on": now + wait,
             "balance_type": "payments",
             "created": now,
             "currency": source["currency"],
-            "description": source["description"],
+            "description": description,
             "exchange_rate": None,
             "fee": fee,
-            "fee_details": [{**details, "description": "Stripe processing fees"}] if fee else [],
+            "fee_details": [{**detail, "description": fee_for}] if fee else [],
             "net": amount - fee,
-            "reporting_category": kind,
-            "source": source["id"],
-            "status": "pending",
+            "reporting_category": category or _CATEGORY[kind],
+            "source": source.get("id"),
+            "status": "pending" if wait else "available",
             "type": kind,
         }
     )
-    return str(made["id"])
+    if wait:
+        world.later(made["available_on"], "balance_transaction.become_available", made["id"])
+    return made
+
+
+def become_available(world: World, named: str) -> None:
+    world.get("balance_transaction", named)["status"] = "available"
 
 
 def retrieve(call: Call) -> Object:
@@ -43,22 +83,25 @@ def retrieve(call: Call) -> Object:
 
 
 def list_all(call: Call) -> Object:
-    return page(call, select(call, "balance_transaction", type="type", source="source", currency="currency"))
+    payout = call.parameters.text("payout")
+    found = select(call, "balance_transaction", type="type", source="source", currency="currency")
+    paid_out = call.world.keep("payout_of")
+    if payout is not None:
+        call.world.get("payout", payout, param="payout")
+    return page(call, found, keep=lambda row: payout is None or paid_out.get(row["id"]) == payout)
 
 
 def balance(call: Call) -> Object:
     call.parameters.finish()
-    now = call.world.now()
-    available: dict[str, int] = {}
-    pending: dict[str, int] = {}
+    sums: dict[str, dict[str, int]] = {"available": {}, "pending": {}}
     for moved in call.world.all("balance_transaction"):
-        part = available if moved["available_on"] <= now else pending
+        part = sums[moved["status"]]
         part[moved["currency"]] = part.get(moved["currency"], 0) + moved["net"]
     return {
         "object": "balance",
-        "available": _amounts(available or {"usd": 0}),
+        "available": _amounts(sums["available"] or {"usd": 0}),
         "livemode": False,
-        "pending": _amounts(pending or {"usd": 0}),
+        "pending": _amounts(sums["pending"] or {"usd": 0}),
         "refund_and_dispute_prefunding": {"available": [], "pending": []},
     }
 

@@ -18,7 +18,7 @@ def make(world: World, intent: Object, method: Object) -> Object:
     """Stores a pending charge of an intent; `succeed` or `fail` ends it."""
     used = instrument_of(method)
     charge: Object = {
-        "id": world.identifiers.new("ch_"),
+        "id": world.identifiers.new("ch_" if used.kind == "card" else "py_"),
         "object": "charge",
         "amount": intent["amount"],
         "amount_captured": 0,
@@ -66,10 +66,16 @@ def make(world: World, intent: Object, method: Object) -> Object:
     return world.add(charge)
 
 
+def begin_debit(world: World, charge: Object) -> None:
+    """Money from a bank account is in the balance, pending, before the bank has answered."""
+    charge["balance_transaction"] = _record(world, charge, "payment")
+    world.emit("charge.pending", charge)
+
+
 def succeed(world: World, charge: Object) -> None:
     charge |= {
         "amount_captured": charge["amount"],
-        "balance_transaction": balance_transaction.record(world, charge, "charge", charge["amount"]),
+        "balance_transaction": charge["balance_transaction"] or _record(world, charge, "charge"),
         "captured": True,
         "outcome": _outcome("approved_by_network", None, "Payment complete."),
         "paid": True,
@@ -82,6 +88,7 @@ def succeed(world: World, charge: Object) -> None:
 def fail(world: World, charge: Object, decline: Decline) -> None:
     charge |= {
         "captured": False,
+        "failure_balance_transaction": _take_out(world, charge),
         "failure_code": decline.code,
         "failure_message": decline.message,
         "outcome": _outcome("declined_by_network", decline.decline_code, "The bank did not accept the payment."),
@@ -89,6 +96,32 @@ def fail(world: World, charge: Object, decline: Decline) -> None:
         "status": "failed",
     }
     world.emit("charge.failed", charge)
+
+
+def _record(world: World, charge: Object, kind: str) -> str:
+    amount, currency = charge["amount"], charge["currency"]
+    at_once = instrument_of(world.get("payment_method", charge["payment_method"])).available_at_once
+    fee = balance_transaction.processing_fee(kind, amount, currency)
+    made = balance_transaction.record(
+        world, charge, kind, amount, fee=fee, description=charge["description"], at_once=at_once
+    )
+    return str(made["id"])
+
+
+def _take_out(world: World, charge: Object) -> str | None:
+    """A debit that fails takes its pending money out of the balance again, and Stripe's fee with it."""
+    if charge["balance_transaction"] is None:
+        return None
+    taken = world.get("balance_transaction", charge["balance_transaction"])
+    made = balance_transaction.record(
+        world,
+        charge,
+        "payment_failure_refund",
+        -taken["amount"],
+        fee=-taken["fee"],
+        description=f"Payment failure refund ({charge['description']})",
+    )
+    return str(made["id"])
 
 
 def retrieve(call: Call) -> Object:

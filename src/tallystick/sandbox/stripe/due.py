@@ -3,13 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tallystick.sandbox.stripe import checkout_payment
+from tallystick.sandbox.stripe import balance_transaction, checkout_payment, refund_outcome
 from tallystick.sandbox.stripe.world import World
 
 # What `World.later` names. Each looks first whether it is still wanted: nothing is ever taken off the agenda.
 ACTIONS: Final[Mapping[str, Callable[[World, str], None]]] = {
+    "balance_transaction.become_available": balance_transaction.become_available,
     "checkout_session.expire": checkout_payment.expire_due,
     "payment.settle_debit": checkout_payment.settle_due,
+    "refund.failed": refund_outcome.fail_due,
+    "refund.succeeded": refund_outcome.succeed_due,
 }
 
 

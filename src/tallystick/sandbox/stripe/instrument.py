@@ -1,7 +1,10 @@
 """What a customer pays with in a sandbox: Stripe's published test numbers and what each of them does."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
+
+RefundStatus: TypeAlias = Literal["succeeded", "pending", "requires_action"]
+RefundEnd: TypeAlias = Literal["succeeded", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,7 @@ class Instrument:
 
     `names` are the ids the API takes for it without its being created first. `authenticates` is when its bank wants
     to see the customer: never, on every payment, or until the card was saved by a payment with the customer there.
+    `refund` is how a refund to it begins and how it ends later. `available_at_once` skips the days that money waits.
     """
 
     number: str
@@ -28,6 +32,8 @@ class Instrument:
     names: tuple[str, ...] = ()
     decline: Decline | None = None
     authenticates: Literal["never", "always", "until_saved"] = "never"
+    refund: tuple[RefundStatus, RefundEnd | None] = ("succeeded", None)
+    available_at_once: bool = False
 
     @property
     def last4(self) -> str:
@@ -118,6 +124,30 @@ CARDS: Final = (
         "Always asks for authentication",
         names=("pm_card_authenticationRequired",),
         authenticates="always",
+    ),
+    Instrument(
+        "4000000000007726",
+        "card",
+        "visa",
+        "Its refunds succeed later",
+        names=("pm_card_pendingRefund",),
+        refund=("pending", "succeeded"),
+    ),
+    Instrument(
+        "4000000000005126",
+        "card",
+        "visa",
+        "Its refunds fail later",
+        names=("pm_card_refundFail",),
+        refund=("succeeded", "failed"),
+    ),
+    Instrument(
+        "4000000000000077",
+        "card",
+        "visa",
+        "Its money is available at once",
+        names=("pm_card_bypassPending",),
+        available_at_once=True,
     ),
 )
 BANK_ACCOUNTS: Final = (

@@ -85,7 +85,7 @@ def _start_debit(world: World, intent: Object, method: Object) -> None:
     intent |= {"status": "processing", "latest_charge": made["id"]}
     if world.debit_delay_s is not None:
         world.later(world.now() + world.debit_delay_s, "payment.settle_debit", intent["id"])
-    world.emit("charge.pending", made)
+    charge.begin_debit(world, made)
     world.emit("payment_intent.processing", intent)
 
 

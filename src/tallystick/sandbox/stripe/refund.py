@@ -1,8 +1,9 @@
 """Refunds: money given back from a charge, in full or in parts, never more than was taken."""
 
-from tallystick.sandbox.stripe import balance_transaction
+from tallystick.sandbox.stripe import balance_transaction, refund_outcome
 from tallystick.sandbox.stripe.amount import format_amount
 from tallystick.sandbox.stripe.call import Call, Route
+from tallystick.sandbox.stripe.change import change
 from tallystick.sandbox.stripe.listing import page, select
 from tallystick.sandbox.stripe.metadata import merged
 from tallystick.sandbox.stripe.parameters import Parameters
@@ -21,12 +22,32 @@ def create(call: Call) -> Object:
     metadata = merged({}, parameters.metadata())
     parameters.finish()
     _check(charge, amount, left)
-    refund = world.add(_fields(world, charge, amount, reason) | {"metadata": metadata})
-    refund["balance_transaction"] = balance_transaction.record(world, refund, "refund", -amount)
+    planned = refund_outcome.plan(world, charge)
+    refund = world.add(_fields(world, charge, amount, reason, planned["status"]) | {"metadata": metadata})
+    refund["balance_transaction"] = _set_aside(world, charge, refund)
     charge["amount_refunded"] += amount
     charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
     world.emit("refund.created", refund)
     world.emit("charge.refunded", charge)
+    refund_outcome.follow(world, refund, planned)
+    return refund
+
+
+def update(call: Call) -> Object:
+    refund = call.world.get("refund", call.id)
+    metadata = merged(refund["metadata"], call.parameters.metadata())
+    call.parameters.finish()
+    before = change(refund, metadata=metadata)
+    if before:
+        call.world.emit("refund.updated", refund, previous=before)
+        call.world.emit("charge.refund.updated", refund, previous=before)
+    return refund
+
+
+def cancel(call: Call) -> Object:
+    call.parameters.finish()
+    refund = call.world.get("refund", call.id)
+    refund_outcome.cancel(call.world, refund)
     return refund
 
 
@@ -53,6 +74,15 @@ def _charge(world: World, parameters: Parameters) -> Object:
     return world.get("charge", latest)
 
 
+def _set_aside(world: World, charge: Object, refund: Object) -> str:
+    """The money leaves the balance when the refund is made, not when the bank takes it."""
+    of_bank = charge["payment_method_details"]["type"] == "us_bank_account"
+    kind, about = ("payment_refund", "REFUND FOR PAYMENT") if of_bank else ("refund", "REFUND FOR CHARGE")
+    if charge["description"]:
+        about = f"{about} ({charge['description']})"
+    return str(balance_transaction.record(world, refund, kind, -refund["amount"], description=about)["id"])
+
+
 def _check(charge: Object, amount: int, left: int) -> None:
     if charge["status"] != "succeeded":
         raise Refusal(400, f"Charge {charge['id']} was not successful and cannot be refunded.", param="charge")
@@ -64,9 +94,11 @@ def _check(charge: Object, amount: int, left: int) -> None:
         raise Refusal(400, message, param="amount")
 
 
-def _fields(world: World, charge: Object, amount: int, reason: str | None) -> Object:
-    return {
-        "id": world.identifiers.new("re_"),
+def _fields(world: World, charge: Object, amount: int, reason: str | None, status: str) -> Object:
+    of_bank = charge["payment_method_details"]["type"] == "us_bank_account"
+    card = {"reference_status": "pending", "reference_type": "acquirer_reference_number", "type": "refund"}
+    refund: Object = {
+        "id": world.identifiers.new("pyr_" if of_bank else "re_"),
         "object": "refund",
         "amount": amount,
         "charge": charge["id"],
@@ -75,19 +107,26 @@ def _fields(world: World, charge: Object, amount: int, reason: str | None) -> Ob
         "customer": charge["customer"],
         "customer_account": None,
         "description": None,
-        "destination_details": {"card": {"reference_status": "pending", "type": "refund"}, "type": "card"},
+        "destination_details": {"us_bank_transfer": {}, "type": "us_bank_transfer"}
+        if of_bank
+        else {"card": card, "type": "card"},
         "payment_intent": charge["payment_intent"],
         "payment_method": charge["payment_method"],
         "reason": reason,
         "receipt_number": None,
         "source_transfer_reversal": None,
-        "status": "succeeded",
+        "status": status,
         "transfer_reversal": None,
     }
+    if status == "pending":
+        refund["pending_reason"] = "processing"
+    return refund
 
 
 routes = (
     Route("POST", "/v1/refunds", create),
     Route("GET", "/v1/refunds", list_all),
     Route("GET", "/v1/refunds/{id}", retrieve),
+    Route("POST", "/v1/refunds/{id}", update),
+    Route("POST", "/v1/refunds/{id}/cancel", cancel),
 )
