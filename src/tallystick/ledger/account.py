@@ -32,6 +32,7 @@ class PlatformAccount(IntEnum):
     DISPUTE_FEE = 12
     BANK = 13
     BAD_DEBT = 14
+    STRIPE_OTHER = 15
 
 
 class Balance(msgspec.Struct, frozen=True, gc=False):
