@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 RefundStatus: TypeAlias = Literal["succeeded", "pending", "requires_action"]
+DisputeKind: TypeAlias = Literal["fraudulent", "product_not_received", "inquiry"]
 RefundEnd: TypeAlias = Literal["succeeded", "failed"]
 
 
@@ -23,6 +24,7 @@ class Instrument:
     `names` are the ids the API takes for it without its being created first. `authenticates` is when its bank wants
     to see the customer: never, on every payment, or until the card was saved by a payment with the customer there.
     `refund` is how a refund to it begins and how it ends later. `available_at_once` skips the days that money waits.
+    `dispute` is what its owner says of every payment as soon as it was made.
     """
 
     number: str
@@ -34,6 +36,7 @@ class Instrument:
     authenticates: Literal["never", "always", "until_saved"] = "never"
     refund: tuple[RefundStatus, RefundEnd | None] = ("succeeded", None)
     available_at_once: bool = False
+    dispute: DisputeKind | None = None
 
     @property
     def last4(self) -> str:
@@ -148,6 +151,30 @@ CARDS: Final = (
         "Its money is available at once",
         names=("pm_card_bypassPending",),
         available_at_once=True,
+    ),
+    Instrument(
+        "4000000000000259",
+        "card",
+        "visa",
+        "Disputed as fraudulent",
+        names=("pm_card_createDispute",),
+        dispute="fraudulent",
+    ),
+    Instrument(
+        "4000000000002685",
+        "card",
+        "visa",
+        "Disputed as not received",
+        names=("pm_card_createDisputeProductNotReceived",),
+        dispute="product_not_received",
+    ),
+    Instrument(
+        "4000000000001976",
+        "card",
+        "visa",
+        "Its bank inquires",
+        names=("pm_card_createDisputeInquiry",),
+        dispute="inquiry",
     ),
 )
 BANK_ACCOUNTS: Final = (

@@ -1,10 +1,10 @@
-"""Controls of the money that has come in: what becomes of refunds."""
+"""Controls of the money that has come in: what becomes of refunds and disputes."""
 
 import msgspec
 from starlette.requests import Request
 from starlette.routing import Route
 
-from tallystick.sandbox.stripe import refund_outcome
+from tallystick.sandbox.stripe import dispute, dispute_course, refund_outcome
 from tallystick.sandbox.stripe.control import control, read
 from tallystick.sandbox.stripe.instrument import RefundEnd, RefundStatus
 from tallystick.sandbox.stripe.refusal import invalid_parameter
@@ -25,6 +25,16 @@ class FailRefund(msgspec.Struct, forbid_unknown_fields=True):
     reason: str = "unknown"
 
 
+class OpenDispute(msgspec.Struct, forbid_unknown_fields=True):
+    amount: int | None = None
+    reason: str = "fraudulent"
+    inquiry: bool = False
+
+
+class WinDispute(msgspec.Struct, forbid_unknown_fields=True):
+    return_fee: bool = False
+
+
 class MoneyControls:
     def __init__(self, world: World) -> None:
         self._world = world
@@ -34,6 +44,11 @@ class MoneyControls:
             control("refunds/next", self._next_refunds),
             control("refunds/{id}/succeed", self._succeed_refund),
             control("refunds/{id}/fail", self._fail_refund),
+            control("charges/{id}/dispute", self._open_dispute),
+            control("disputes/{id}/escalate", self._escalate_dispute),
+            control("disputes/{id}/win", self._win_dispute),
+            control("disputes/{id}/lose", self._lose_dispute),
+            control("disputes/{id}/end_inquiry", self._end_inquiry),
         ]
 
     def _next_refunds(self, _: Request, body: bytes) -> object:
@@ -51,6 +66,36 @@ class MoneyControls:
         _check_reason(asked.reason)
         refund_outcome.fail(self._world, refund, reason=asked.reason)
         return {"refund": refund}
+
+    def _open_dispute(self, request: Request, body: bytes) -> object:
+        asked, charge = read(body, OpenDispute), self._world.get("charge", request.path_params["id"])
+        if asked.reason not in dispute.REASONS:
+            raise invalid_parameter("reason", f"Invalid reason: must be one of {', '.join(dispute.REASONS)}")
+        opened = dispute.begin(self._world, charge, amount=asked.amount, reason=asked.reason, inquiry=asked.inquiry)
+        return {"dispute": opened}
+
+    def _escalate_dispute(self, request: Request, _: bytes) -> object:
+        found = self._dispute(request)
+        dispute_course.escalate(self._world, found)
+        return {"dispute": found}
+
+    def _win_dispute(self, request: Request, body: bytes) -> object:
+        found = self._dispute(request)
+        dispute_course.win(self._world, found, return_fee=read(body, WinDispute).return_fee)
+        return {"dispute": found}
+
+    def _lose_dispute(self, request: Request, _: bytes) -> object:
+        found = self._dispute(request)
+        dispute_course.lose(self._world, found)
+        return {"dispute": found}
+
+    def _end_inquiry(self, request: Request, _: bytes) -> object:
+        found = self._dispute(request)
+        dispute_course.end_inquiry(self._world, found)
+        return {"dispute": found}
+
+    def _dispute(self, request: Request) -> Object:
+        return self._world.get("dispute", request.path_params["id"])
 
     def _refund(self, request: Request) -> Object:
         return self._world.get("refund", request.path_params["id"])

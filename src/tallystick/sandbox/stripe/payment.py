@@ -5,7 +5,7 @@
 A checkout session follows its intent by the events told here (see checkout_session.follow).
 """
 
-from tallystick.sandbox.stripe import charge, instrument
+from tallystick.sandbox.stripe import charge, dispute, instrument
 from tallystick.sandbox.stripe.instrument import Decline
 from tallystick.sandbox.stripe.payment_method import instrument_of
 from tallystick.sandbox.stripe.refusal import Refusal
@@ -91,18 +91,28 @@ def _start_debit(world: World, intent: Object, method: Object) -> None:
 
 def _succeed(world: World, intent: Object, made: Object) -> None:
     charge.succeed(world, made)
+    method = world.get("payment_method", intent["payment_method"])
+    _dispute(world, made, method)
     intent |= {
         "status": "succeeded",
         "amount_received": intent["amount"],
         "latest_charge": made["id"],
         "next_action": None,
     }
-    method = world.get("payment_method", intent["payment_method"])
     if intent["setup_future_usage"] and intent["customer"] and method["customer"] is None:
         method["customer"] = intent["customer"]
         world.index(method)
         world.emit("payment_method.attached", method)
     world.emit("payment_intent.succeeded", intent)
+
+
+def _dispute(world: World, made: Object, method: Object) -> None:
+    """The owners of some test cards go to their bank at once."""
+    kind = instrument_of(method).dispute
+    if kind == "inquiry":
+        dispute.begin(world, made, inquiry=True)
+    elif kind is not None:
+        dispute.begin(world, made, reason=kind)
 
 
 def _decline(world: World, intent: Object, method: Object, reason: Decline) -> None:

@@ -1,6 +1,6 @@
 """Refunds: money given back from a charge, in full or in parts, never more than was taken."""
 
-from tallystick.sandbox.stripe import balance_transaction, refund_outcome
+from tallystick.sandbox.stripe import balance_transaction, dispute, refund_outcome
 from tallystick.sandbox.stripe.amount import format_amount
 from tallystick.sandbox.stripe.call import Call, Route
 from tallystick.sandbox.stripe.change import change
@@ -21,7 +21,7 @@ def create(call: Call) -> Object:
     reason = parameters.choice("reason", _REASONS)
     metadata = merged({}, parameters.metadata())
     parameters.finish()
-    _check(charge, amount, left)
+    _check(world, charge, amount, left)
     planned = refund_outcome.plan(world, charge)
     refund = world.add(_fields(world, charge, amount, reason, planned["status"]) | {"metadata": metadata})
     refund["balance_transaction"] = _set_aside(world, charge, refund)
@@ -29,6 +29,7 @@ def create(call: Call) -> Object:
     charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
     world.emit("refund.created", refund)
     world.emit("charge.refunded", charge)
+    dispute.follow_refund(world, charge)
     refund_outcome.follow(world, refund, planned)
     return refund
 
@@ -83,9 +84,12 @@ def _set_aside(world: World, charge: Object, refund: Object) -> str:
     return str(balance_transaction.record(world, refund, kind, -refund["amount"], description=about)["id"])
 
 
-def _check(charge: Object, amount: int, left: int) -> None:
+def _check(world: World, charge: Object, amount: int, left: int) -> None:
     if charge["status"] != "succeeded":
         raise Refusal(400, f"Charge {charge['id']} was not successful and cannot be refunded.", param="charge")
+    if not dispute.refundable(world, charge):
+        message = f"Charge {charge['id']} has been charged back; cannot issue a refund."
+        raise Refusal(400, message, code="charge_disputed")
     if left == 0:
         raise Refusal(400, f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
     if amount > left:
