@@ -24,9 +24,13 @@ def units(whole: int, currency: str) -> int:
     return whole if currency in _ZERO_DECIMAL else whole * 100
 
 
+def least_charge(currency: str) -> int:
+    return _MINIMUM.get(currency, _MINIMUM_DEFAULT)
+
+
 def check_amount(amount: int, currency: str, *, what: str, param: str) -> None:
     """Refuses an amount that Stripe would not charge."""
-    least = _MINIMUM.get(currency, _MINIMUM_DEFAULT)
+    least = least_charge(currency)
     if amount < least:
         message = f"{what} must be at least {format_amount(least, currency)} {currency}"
         raise Refusal(400, message, code="amount_too_small", param=param)

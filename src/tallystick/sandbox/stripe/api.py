@@ -15,15 +15,21 @@ from tallystick.sandbox.stripe import (
     balance_transaction,
     charge,
     checkout_session,
+    collection,
     customer,
     dispute,
     event,
     form,
+    invoice,
+    invoice_payment,
     payment_intent,
     payment_method,
+    payout,
+    pending_item,
     price,
     product,
     refund,
+    subscription,
     webhook_endpoint,
 )
 from tallystick.sandbox.stripe.call import Call, Endpoint, Route, find_route
@@ -51,6 +57,12 @@ ROUTES: Final[Sequence[Route]] = (
     *price.routes,
     *product.routes,
     *balance_transaction.routes,
+    *payout.routes,
+    *subscription.routes,
+    *invoice.routes,
+    *collection.routes,
+    *invoice_payment.routes,
+    *pending_item.routes,
 )
 
 

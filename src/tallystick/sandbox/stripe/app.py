@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tallystick.sandbox.stripe import checkout_session, due
+from tallystick.sandbox.stripe import checkout_session, collection, due
 from tallystick.sandbox.stripe.api import Api
 from tallystick.sandbox.stripe.controls import Controls
 from tallystick.sandbox.stripe.courier import Courier
@@ -53,8 +53,9 @@ async def open_sandbox(options: Options) -> AsyncIterator[ASGIApp]:
             file.load()
         if options.webhook_url and not _registered(world, options):
             register(world, options.webhook_url, secret=options.webhook_secret, events=list(options.webhook_events))
-        # The courier first: what happened to the intent is posted before what follows for its session.
+        # The courier first: what happened to the intent is posted before what follows for its invoice and session.
         world.on_event.append(courier.post)
+        world.on_event.append(lambda event: collection.follow(world, event))
         world.on_event.append(lambda event: checkout_session.follow(world, event))
         ticking = asyncio.create_task(_keep_time(world, file))
         try:

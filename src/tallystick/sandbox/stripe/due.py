@@ -3,7 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tallystick.sandbox.stripe import balance_transaction, checkout_payment, dispute_course, refund_outcome
+from tallystick.sandbox.stripe import (
+    balance_transaction,
+    checkout_payment,
+    collection,
+    dispute_course,
+    payout,
+    refund_outcome,
+    renewal,
+)
 from tallystick.sandbox.stripe.world import World
 
 # What `World.later` names. Each looks first whether it is still wanted: nothing is ever taken off the agenda.
@@ -12,9 +20,12 @@ ACTIONS: Final[Mapping[str, Callable[[World, str], None]]] = {
     "checkout_session.expire": checkout_payment.expire_due,
     "dispute.end_inquiry": dispute_course.end_inquiry_due,
     "dispute.respond_by": dispute_course.lose_due,
+    "invoice.retry": collection.retry,
     "payment.settle_debit": checkout_payment.settle_due,
+    "payout.arrive": payout.arrive_due,
     "refund.failed": refund_outcome.fail_due,
     "refund.succeeded": refund_outcome.succeed_due,
+    "subscription.turn": renewal.turn,
 }
 
 

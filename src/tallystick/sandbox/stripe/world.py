@@ -23,9 +23,13 @@ INDEXED: Final = {
     "charge": ("customer", "payment_intent"),
     "checkout.session": ("customer", "payment_intent"),
     "dispute": ("charge", "payment_intent"),
+    "invoice": ("customer",),
+    "invoice_payment": ("invoice",),
+    "invoiceitem": ("customer",),
     "payment_intent": ("customer",),
     "payment_method": ("customer",),
     "refund": ("charge", "payment_intent"),
+    "subscription": ("customer",),
 }
 
 

@@ -1,0 +1,64 @@
+"""Subscribers, and a Stripe of one's own whose clock may be moved."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import stripe
+
+DAY_S = 24 * 3600
+
+
+@dataclass
+class Stand:
+    """A sandbox for one test, because it moves the clock."""
+
+    address: str
+    v1: Any
+
+    def control(self, path: str, /, **body: object) -> Any:
+        response = httpx.post(f"{self.address}/_sandbox/{path}", json=body, timeout=60)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def pass_days(self, days: float) -> int:
+        return int(self.control("clock", advance_s=int(days * DAY_S))["now"])
+
+    def price(self, amount: int = 2000, interval: str = "month", **more: Any) -> Any:
+        product = self.v1.products.create({"name": more.pop("name", "Pro")})
+        recurring = {"interval": interval, **more.pop("recurring", {})}
+        asked = {"currency": "usd", "unit_amount": amount, "product": product.id, "recurring": recurring}
+        return self.v1.prices.create(asked | more)
+
+    def payer(self, card: str = "pm_card_visa") -> Any:
+        """A customer with a saved card."""
+        customer = self.v1.customers.create({"email": "payer@example.com"})
+        method = self.v1.payment_methods.attach(card, {"customer": customer.id})
+        return self.v1.customers.update(customer.id, {"invoice_settings": {"default_payment_method": method.id}})
+
+    def subscribe(self, customer: Any, *prices: Any, **more: Any) -> Any:
+        return self.v1.subscriptions.create(
+            {"customer": customer.id, "items": [{"price": price.id} for price in prices], **more}
+        )
+
+    def types(self, *prefixes: str) -> list[str]:
+        """The types of all events, oldest first."""
+        found = [event.type for event in self.v1.events.list({"limit": 100}).auto_paging_iter()]
+        return [kind for kind in found[::-1] if not prefixes or kind.startswith(prefixes)]
+
+
+def opened(address: str, http_client: Any) -> Stand:
+    client = stripe.StripeClient("sk_test_x", base_addresses={"api": address}, http_client=http_client)
+    return Stand(address, client.v1)
+
+
+@pytest.fixture
+def stand(start: Callable[..., Any]) -> Iterator[Stand]:
+    with (
+        start("tallystick.sandbox.stripe", "--debit-delay-s", "3600") as address,
+        contextlib.closing(stripe.RequestsClient()) as http_client,
+    ):
+        yield opened(address, http_client)
