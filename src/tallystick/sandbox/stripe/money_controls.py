@@ -1,10 +1,12 @@
-"""Controls of the money that has come in: what becomes of refunds and disputes."""
+"""Controls of the money that has come in: what becomes of refunds and disputes, Stripe's own fees, and payouts."""
+
+from typing import Annotated
 
 import msgspec
 from starlette.requests import Request
 from starlette.routing import Route
 
-from tallystick.sandbox.stripe import dispute, dispute_course, refund_outcome
+from tallystick.sandbox.stripe import balance_transaction, dispute, dispute_course, payout, refund_outcome
 from tallystick.sandbox.stripe.control import control, read
 from tallystick.sandbox.stripe.instrument import RefundEnd, RefundStatus
 from tallystick.sandbox.stripe.refusal import invalid_parameter
@@ -35,6 +37,17 @@ class WinDispute(msgspec.Struct, forbid_unknown_fields=True):
     return_fee: bool = False
 
 
+class TakeFee(msgspec.Struct, forbid_unknown_fields=True):
+    amount: Annotated[int, msgspec.Meta(ge=1)]
+    currency: Annotated[str, msgspec.Meta(pattern="^[a-z]{3}$")] = "usd"
+    description: str = "Billing - Usage Fee"
+
+
+class PayOut(msgspec.Struct, forbid_unknown_fields=True):
+    currency: str | None = None
+    arrives_after_s: float = 0.0
+
+
 class MoneyControls:
     def __init__(self, world: World) -> None:
         self._world = world
@@ -49,6 +62,9 @@ class MoneyControls:
             control("disputes/{id}/win", self._win_dispute),
             control("disputes/{id}/lose", self._lose_dispute),
             control("disputes/{id}/end_inquiry", self._end_inquiry),
+            control("fees", self._take_fee),
+            control("payouts", self._pay_out),
+            control("payouts/{id}/fail", self._fail_payout),
         ]
 
     def _next_refunds(self, _: Request, body: bytes) -> object:
@@ -93,6 +109,23 @@ class MoneyControls:
         found = self._dispute(request)
         dispute_course.end_inquiry(self._world, found)
         return {"dispute": found}
+
+    def _take_fee(self, _: Request, body: bytes) -> object:
+        asked = read(body, TakeFee)
+        moved = balance_transaction.record(
+            self._world, {"currency": asked.currency}, "stripe_fee", -asked.amount, description=asked.description
+        )
+        return {"balance_transaction": moved}
+
+    def _pay_out(self, _: Request, body: bytes) -> object:
+        asked = read(body, PayOut)
+        made = payout.pay_out(self._world, currency=asked.currency, arrives_after_s=asked.arrives_after_s)
+        return {"payouts": made}
+
+    def _fail_payout(self, request: Request, _: bytes) -> object:
+        found = self._world.get("payout", request.path_params["id"])
+        payout.fail(self._world, found)
+        return {"payout": found}
 
     def _dispute(self, request: Request) -> Object:
         return self._world.get("dispute", request.path_params["id"])
