@@ -36,7 +36,8 @@ async def test_listed_by_organization_the_newest_first(
         await api_key.create(connection, organization=other.id, name="theirs")
     # To the millisecond: of two made in the same one, either may come first.
     await pool.execute("update api_key set id = 'key_' || name")
-    await api_key.revoke(pool, organization=acme.id, key="key_k1")
+    async with pool.acquire() as connection:
+        await api_key.revoke(connection, organization=acme.id, key="key_k1")
     listed = await api_key.list(pool, acme.id)
     assert [key.name for key in listed] == ["k2", "k1", "k0"]
     assert [key.revoked_at is not None for key in listed] == [False, True, False]
@@ -54,7 +55,8 @@ async def test_only_its_own_organization_revokes_a_key(
     answers = []
     for organization, key in [(other.id, made.key.id), (acme.id, "key_of_nobody"), (acme.id, "\0"), (acme.id, "")]:
         with pytest.raises(NotFound) as refused:
-            await api_key.revoke(pool, organization=organization, key=key)
+            async with pool.acquire() as connection:
+                await api_key.revoke(connection, organization=organization, key=key)
         answers.append(str(refused.value))
     assert len(set(answers)) == 1
     assert await pool.fetchval("select count(*) from change") == 0
@@ -66,9 +68,11 @@ async def test_revoking_is_announced_with_it_and_once_more_changes_nothing(
 ) -> None:
     async with pool.acquire() as connection:
         made = await api_key.create(connection, organization=acme.id, name="mine")
-    await api_key.revoke(pool, organization=acme.id, key=made.key.id)
+    async with pool.acquire() as connection:
+        await api_key.revoke(connection, organization=acme.id, key=made.key.id)
     first = await api_key.find(pool, made.key.id)
-    await api_key.revoke(pool, organization=acme.id, key=made.key.id)
+    async with pool.acquire() as connection:
+        await api_key.revoke(connection, organization=acme.id, key=made.key.id)
     assert first.revoked_at is not None
     assert await api_key.find(pool, made.key.id) == first
     heard = {tuple(row) for row in await pool.fetch("select kind, subject from change")}
@@ -126,5 +130,6 @@ async def test_the_number_of_live_keys_is_limited_exactly(
     assert await pool.fetchval("select count(*) from api_key") == 3
     await create(other.id)
     [newest, *_] = await api_key.list(pool, acme.id)
-    await api_key.revoke(pool, organization=acme.id, key=newest.id)
+    async with pool.acquire() as connection:
+        await api_key.revoke(connection, organization=acme.id, key=newest.id)
     await create(acme.id)

@@ -164,7 +164,8 @@ async def test_two_processes_hear_of_a_revocation(
     for ring in rings:
         await ring.caller(secret)
         await ring.caller(kept)
-    await api_key.revoke(pool, organization=acme.id, key=key)
+    async with pool.acquire() as connection:
+        await api_key.revoke(connection, organization=acme.id, key=key)
     await asyncio.gather(*(until_refused(ring, secret) for ring in rings))
     assert all(ring.cached(kept) is not None for ring in rings)
 
@@ -299,7 +300,8 @@ async def test_a_row_read_before_a_revocation_is_not_remembered_after_it(
     early = asyncio.create_task(ring.caller(secret))
     await asyncio.wait_for(held_back.has_answer.wait(), 10)
     late_but_before_the_answer = asyncio.create_task(_after(revoked, lambda: ring.caller(secret)))
-    await api_key.revoke(pool, organization=acme.id, key=key)
+    async with pool.acquire() as connection:
+        await api_key.revoke(connection, organization=acme.id, key=key)
     await asyncio.wait_for(revoked.wait(), 10)
     await asyncio.sleep(0)
     held_back.released.set()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 import asyncpg
@@ -9,9 +10,11 @@ import msgspec
 
 from tallystick.accounts import secret_token
 from tallystick.accounts.display_name import check_name
+from tallystick.accounts.member import Permission, require, role_in
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict, InvalidInput, NotFound
 from tallystick.base.ids import is_text_id, text_id
+from tallystick.ledger import audit
 
 PREFIX_CHARS: Final = 12
 LIVE_KEYS_MAX: Final = 1000
@@ -21,6 +24,12 @@ _YEAR_MIN, _YEAR_MAX = 2000, 9000
 queries = load_queries(__file__, "api_key.sql")
 
 
+class Scope(StrEnum):
+    """What a key may do beside calling the gateway, where whoever made it may do so, too."""
+
+    BILLING = "billing"
+
+
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key as it may be shown at any time: `prefix` is how its secret begins."""
 
@@ -28,6 +37,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     organization: str
     name: str
     prefix: str
+    scopes: tuple[Scope, ...]
+    created_by: str | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -47,9 +58,16 @@ class TooManyKeys(Conflict):
 
 
 async def create(
-    connection: asyncpg.Connection, *, organization: str, name: str, expires_at: datetime | None = None
+    connection: asyncpg.Connection,
+    *,
+    organization: str,
+    name: str,
+    expires_at: datetime | None = None,
+    scopes: Sequence[Scope] = (),
+    by: str = "process",
 ) -> NewApiKey:
-    """A new key of the organization; raises NotFound where there is no such organization."""
+    """A new key of the organization; raises NotFound where there is no such organization, and Forbidden for a scope
+    that `by`, a user, does not have there."""
     name = check_name(name)
     if expires_at is not None and not (expires_at.tzinfo and _YEAR_MIN <= expires_at.year <= _YEAR_MAX):
         raise InvalidInput("expires_at", "must be a time in the future, with its offset from UTC")
@@ -57,6 +75,7 @@ async def create(
     async with connection.transaction():
         if not is_text_id(organization) or not await queries.lock_organization(connection, id=organization):
             raise NotFound("There is no such organization.")
+        await _refuse_wider(connection, organization, scopes, by)
         if await queries.count_live_keys(connection, organization=organization) >= LIVE_KEYS_MAX:
             raise TooManyKeys(f"An organization can have {LIVE_KEYS_MAX} keys; revoke one that is not used.")
         row = await queries.insert_key(
@@ -67,17 +86,46 @@ async def create(
             prefix=secret[:PREFIX_CHARS],
             hash=secret_token.digest(secret),
             expires_at=expires_at,
+            scopes=sorted({*scopes}),
+            created_by=by,
         )
-    if row is None:
-        raise InvalidInput("expires_at", "must be in the future")
-    return NewApiKey(key=_key(row), secret=secret)
+        if row is None:
+            raise InvalidInput("expires_at", "must be in the future")
+        key = _key(row)
+        after = {"name": key.name, "prefix": key.prefix, "scopes": key.scopes, "expires_at": key.expires_at}
+        await audit.record(connection, "key.created", by=by, subject=key.id, organization=organization, after=after)
+    return NewApiKey(key=key, secret=secret)
 
 
-async def revoke(connection: asyncpg.Connection, *, organization: str, key: str) -> None:
+async def revoke(connection: asyncpg.Connection, *, organization: str, key: str, by: str = "process") -> None:
     """No process accepts the key a second after this commits. Raises NotFound for a key of another organization."""
-    known = is_text_id(key) and await queries.revoke_key(connection, id=key, organization=organization)
-    if not known:
-        raise NotFound("There is no such API key.")
+    async with connection.transaction():
+        row = await queries.lock_key(connection, id=key, organization=organization) if is_text_id(key) else None
+        if row is None:
+            raise NotFound("There is no such API key.")
+        if row["revoked_at"] is None:
+            await queries.revoke_key(connection, id=key)
+            await audit.record(connection, "key.revoked", by=by, subject=key, organization=organization)
+        # Said again for one that was revoked before: hearing it twice does no harm.
+        await queries.announce_key(connection, subject=row["subject"])
+
+
+async def narrow(connection: asyncpg.Connection, *, organization: str, created_by: str, scope: Scope, by: str) -> None:
+    """Take a scope from every key that someone made who has it no more: a key is never wider than its maker."""
+    rows = queries.take_scope(connection, organization=organization, created_by=created_by, scope=scope)
+    for key in [row["id"] async for row in rows]:
+        await audit.record(
+            connection, "key.narrowed", by=by, subject=key, organization=organization, before={"scope": scope}
+        )
+
+
+async def _refuse_wider(connection: asyncpg.Connection, organization: str, scopes: Sequence[Scope], by: str) -> None:
+    # Under the organization's lock, which whoever changes a role takes, too.
+    if Scope.BILLING in scopes and not by.startswith("operator:"):
+        role = await role_in(connection, organization=organization, user_id=by)
+        if role is None:
+            raise NotFound("There is no such organization.")
+        require(role, Permission.BILLING)
 
 
 async def find(connection: asyncpg.Connection, key: str) -> ApiKey:

@@ -113,7 +113,7 @@ class KeyRing:
     ) -> None:
         for digest, future in batch.items():
             row = rows.get(digest)
-            caller = None if row is None else Caller(**{field: row[field] for field in Caller.__struct_fields__})
+            caller = None if row is None else _caller(row)
             if not future.done():
                 future.set_result(caller)
             if not remember:
@@ -146,6 +146,11 @@ class KeyRing:
             self._known.forget_organization(subject)
         else:
             self._known.clear()
+
+
+def _caller(row: asyncpg.Record) -> Caller:
+    fields = {field: row[field] for field in Caller.__struct_fields__}
+    return Caller(**fields | {"scopes": tuple(fields["scopes"])})
 
 
 def _fail(waiting: Iterable[asyncio.Future[Caller | None]], error: Exception) -> None:

@@ -1,7 +1,7 @@
 -- name: keys_by_hash(hashes)
 -- Seconds left, not the moment of expiry: only this server's clock may decide about that.
 select
-    api_key.hash, api_key.id as key, api_key.prefix, api_key.name,
+    api_key.hash, api_key.id as key, api_key.prefix, api_key.name, api_key.scopes,
     organization.id as organization, organization.account, organization.state as organization_state,
     organization.default_max_tokens,
     cast(extract(epoch from api_key.expires_at - clock_timestamp()) as double precision) as seconds_left

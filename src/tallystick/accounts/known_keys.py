@@ -15,6 +15,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     organization_state: str
     default_max_tokens: int | None
+    scopes: tuple[str, ...] = ()
 
 
 class KnownKeys:

@@ -26,11 +26,13 @@ class Permission(StrEnum):
 
     BILLING = "billing"
     KEYS = "keys"
+    MEMBERS = "members"
 
 
 _HOLDERS: Final = {
     Permission.BILLING: frozenset({Role.OWNER, Role.ADMIN, Role.BILLING}),
     Permission.KEYS: frozenset({Role.OWNER, Role.ADMIN, Role.DEVELOPER}),
+    Permission.MEMBERS: frozenset({Role.OWNER, Role.ADMIN}),
 }
 
 
@@ -47,6 +49,10 @@ class AlreadyMember(Conflict):
     """This user is a member of this organization already."""
 
     code = "already_member"
+
+
+def holds(role: Role, permission: Permission) -> bool:
+    return role in _HOLDERS[permission]
 
 
 def require(role: Role, permission: Permission) -> None:
@@ -67,6 +73,12 @@ async def add(connection: asyncpg.Connection, *, organization: str, user_id: str
         raise AlreadyMember("This user is a member of the organization already.") from error
     except asyncpg.ForeignKeyViolationError as error:
         raise NotFound("There is no such user or organization.") from error
+
+
+async def role_in(connection: asyncpg.Connection, *, organization: str, user_id: str) -> Role | None:
+    """None for who is no member."""
+    found = await queries.role_in(connection, organization=organization, user_id=user_id)
+    return None if found is None else Role(found)
 
 
 async def organizations_of(connection: asyncpg.Connection, user_id: str) -> Sequence[Membership]:

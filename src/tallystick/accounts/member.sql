@@ -7,3 +7,6 @@ from member
 join organization on organization.id = member.organization
 where member.user_id = :user_id
 order by organization.created_at, organization.id;
+
+-- name: role_in(organization, user_id)$
+select role from member where organization = :organization and user_id = :user_id;

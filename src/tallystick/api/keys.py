@@ -5,9 +5,10 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from tallystick.accounts import api_key
+from tallystick.accounts.api_key import Scope
 from tallystick.accounts.member import Permission, require
 from tallystick.api.dependencies import Dependencies
 from tallystick.api.exact_json import ExactJSON
@@ -17,17 +18,20 @@ router = APIRouter(prefix="/api/keys", tags=["keys"])
 
 
 class CreateKeyBody(BaseModel):
-    # A caller who sends an organization or a scope expects it to count: refused, not ignored.
+    # A caller who sends an organization or a role expects it to count: refused, not ignored.
     model_config = ConfigDict(extra="forbid")
 
     name: str
     expires_at: AwareDatetime | None = None
+    scopes: Annotated[list[Scope], Field(max_length=10)] = []
 
 
 class KeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     prefix: str
+    scopes: list[str]
+    created_by: str | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -59,11 +63,17 @@ async def list_keys(
 
 @router.post("", status_code=201)
 async def create_key(body: CreateKeyBody, current: CurrentMember, dependencies: Dependencies) -> Response:
-    """A new key. `key` in the answer is the secret, shown this once."""
+    """A new key. `key` in the answer is the secret, shown this once. With the scope `billing`, which needs that
+    permission, it may also use `/api/billing/*`."""
     require(current.role, Permission.KEYS)
     async with dependencies.pool.acquire() as connection:
         made = await api_key.create(
-            connection, organization=current.organization, name=body.name, expires_at=body.expires_at
+            connection,
+            organization=current.organization,
+            name=body.name,
+            expires_at=body.expires_at,
+            scopes=body.scopes,
+            by=current.user_id,
         )
     return ExactJSON(
         msgspec.convert({**msgspec.structs.asdict(made.key), "key": made.secret}, NewKeyAnswer), status_code=201
@@ -74,5 +84,6 @@ async def create_key(body: CreateKeyBody, current: CurrentMember, dependencies: 
 async def revoke_key(key_id: str, current: CurrentMember, dependencies: Dependencies) -> Response:
     """Revoke a key: within a second no process accepts it. Another organization's key is not found."""
     require(current.role, Permission.KEYS)
-    await api_key.revoke(dependencies.pool, organization=current.organization, key=key_id)
+    async with dependencies.pool.acquire() as connection:
+        await api_key.revoke(connection, organization=current.organization, key=key_id, by=current.user_id)
     return Response(status_code=204)

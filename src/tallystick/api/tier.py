@@ -1,30 +1,29 @@
 """Tiers and quotas: /api/tier/*. Customers read how they stand; services count uses for applications that gate."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from tallystick.accounts import secret_token
 from tallystick.accounts.organization import OrganizationSuspended
 from tallystick.api import tier_documentation as documentation
 from tallystick.api.dependencies import Dependencies
 from tallystick.api.errors import error_body
 from tallystick.api.exact_json import ExactJSON
 from tallystick.api.payer import payer
+from tallystick.api.presented_key import presented_key
 from tallystick.api.service_token import HEADERS
 from tallystick.api.unambiguous import UNAMBIGUOUS
-from tallystick.base.errors import NotFound, QuotaExceeded, Unauthorized
+from tallystick.base.errors import NotFound, QuotaExceeded
 from tallystick.library.tier_refusal import refusal_headers
 
 router = APIRouter(prefix="/api/tier", tags=["tiers"])
-_SCHEME: Final = "bearer "
 
 
 async def reader(request: Request, dependencies: Dependencies, user_id: str | None = None) -> str:
     """Whose quotas are read: a service names a user, a key speaks for its organization, a session for a member."""
-    secret = _api_key(request)
+    secret = presented_key(request)
     if secret is None or any(name in request.headers for name in HEADERS):
         return (await payer(request, dependencies, user_id)).id
     caller = await dependencies.keyring.caller(secret)
@@ -103,19 +102,3 @@ async def _used_up(_request: Request, error: Exception) -> Response:
     assert isinstance(error, QuotaExceeded)  # noqa: S101 - registered for this class only
     headers = refusal_headers(error, datetime.now(UTC))
     return ExactJSON({"error": error_body(error)}, status_code=error.status, headers=headers)
-
-
-def _api_key(request: Request) -> str | None:
-    """The API key that came with the request, looked at no further."""
-    given = [value[len(_SCHEME) :].strip() for value in request.headers.getlist("authorization") if _is_key(value)]
-    given += request.headers.getlist("x-api-key")
-    if len(given) > 1 or ("x-api-key" in request.headers and "authorization" in request.headers):
-        # A proxy and this server must not come to different conclusions about who asks.
-        raise Unauthorized("No, unknown, revoked or expired API key.")
-    return given[0] if given else None
-
-
-def _is_key(authorization: str) -> bool:
-    return authorization[: len(_SCHEME)].lower() == _SCHEME and authorization[len(_SCHEME) :].strip().startswith(
-        secret_token.API_KEY
-    )
