@@ -1,10 +1,13 @@
 """Customers: who pays."""
 
 from tallystick.sandbox.stripe.call import Call, Route
+from tallystick.sandbox.stripe.change import change
 from tallystick.sandbox.stripe.listing import matching, page
 from tallystick.sandbox.stripe.metadata import merged
 from tallystick.sandbox.stripe.parameters import Parameters
-from tallystick.sandbox.stripe.world import Object
+from tallystick.sandbox.stripe.payment_method import give
+from tallystick.sandbox.stripe.refusal import Refusal
+from tallystick.sandbox.stripe.world import Object, World
 
 _TEXTS = ("email", "name", "description", "phone", "business_name", "individual_name")
 _ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
@@ -45,8 +48,17 @@ def create(call: Call) -> Object:
         "tax_exempt": "none",
         "test_clock": None,
     }
+    named = call.parameters.text("payment_method")
     customer |= _changes(call.parameters, customer)
+    method = None if named is None else give(world, named, identifier)
+    default = customer["invoice_settings"]["default_payment_method"]
+    if method is not None and default in {named, method["id"]}:
+        customer["invoice_settings"]["default_payment_method"] = method["id"]
+    else:
+        _check_default(world, customer, default)
     world.emit("customer.created", world.add(customer))
+    if method is not None:
+        world.emit("payment_method.attached", method)
     return customer
 
 
@@ -57,14 +69,20 @@ def retrieve(call: Call) -> Object:
 
 def update(call: Call) -> Object:
     customer = call.world.get("customer", call.id)
-    customer.update(_changes(call.parameters, customer))
-    call.world.emit("customer.updated", customer)
+    changes = _changes(call.parameters, customer)
+    _check_default(call.world, customer, changes.get("invoice_settings", {}).get("default_payment_method"))
+    before = change(customer, **changes)
+    if before:
+        call.world.emit("customer.updated", customer, previous=before)
     return customer
 
 
 def delete(call: Call) -> Object:
     customer = call.world.get("customer", call.id)
     call.parameters.finish()
+    for method in call.world.of("payment_method", "customer", customer["id"]):
+        method["customer"] = None
+        call.world.keep("used_method")[method["id"]] = True
     call.world.emit("customer.deleted", customer)
     return call.world.add({"id": customer["id"], "object": "customer", "deleted": True})
 
@@ -72,6 +90,18 @@ def delete(call: Call) -> Object:
 def list_all(call: Call) -> Object:
     customers = [customer for customer in call.world.all("customer") if "deleted" not in customer]
     return page(call, customers, keep=matching(call, email="email"))
+
+
+def _check_default(world: World, customer: Object, method: str | None) -> None:
+    if method is None:
+        return
+    found = world.objects.get("payment_method", {}).get(method)
+    if found is None or found["customer"] != customer["id"]:
+        message = (
+            f"The customer does not have a payment method with the ID {method}. The payment method must be attached "
+            "to the customer."
+        )
+        raise Refusal(400, message, code="resource_missing", param="invoice_settings[default_payment_method]")
 
 
 def _changes(parameters: Parameters, customer: Object) -> Object:

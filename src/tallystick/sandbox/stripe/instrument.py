@@ -23,8 +23,9 @@ class Instrument:
 
     `names` are the ids the API takes for it without its being created first. `authenticates` is when its bank wants
     to see the customer: never, on every payment, or until the card was saved by a payment with the customer there.
-    `refund` is how a refund to it begins and how it ends later. `available_at_once` skips the days that money waits.
-    `dispute` is what its owner says of every payment as soon as it was made.
+    `saves` says whether it can be attached to a customer. `refund` is how a refund to it
+    begins and how it ends later. `available_at_once` skips the days that money waits. `dispute` is what its owner
+    says of every payment as soon as it was made.
     """
 
     number: str
@@ -34,6 +35,7 @@ class Instrument:
     names: tuple[str, ...] = ()
     decline: Decline | None = None
     authenticates: Literal["never", "always", "until_saved"] = "never"
+    saves: bool = True
     refund: tuple[RefundStatus, RefundEnd | None] = ("succeeded", None)
     available_at_once: bool = False
     dispute: DisputeKind | None = None
@@ -68,6 +70,13 @@ FAILED_AUTHENTICATION: Final = _declines(
 )
 ACCOUNT_CLOSED: Final = _declines("account_closed", None, "The customer's bank account has been closed.")
 ACCOUNT_EMPTY: Final = _declines("insufficient_funds", None, "The customer's account has insufficient funds.")
+# What a card that has paid before can be told to answer from now on.
+DECLINES: Final = {
+    "generic_decline": REFUSED,
+    "insufficient_funds": NO_FUNDS,
+    "expired_card": EXPIRED,
+    "authentication_required": NOT_AUTHENTICATED,
+}
 
 CARDS: Final = (
     Instrument("4242424242424242", "card", "visa", "Succeeds", names=("pm_card_visa",)),
@@ -79,6 +88,7 @@ CARDS: Final = (
         "Declined",
         names=("pm_card_chargeDeclined", "pm_card_visa_chargeDeclined"),
         decline=REFUSED,
+        saves=False,
     ),
     Instrument(
         "4000000000009995",
@@ -87,6 +97,7 @@ CARDS: Final = (
         "Insufficient funds",
         names=("pm_card_chargeDeclinedInsufficientFunds", "pm_card_visa_chargeDeclinedInsufficientFunds"),
         decline=NO_FUNDS,
+        saves=False,
     ),
     Instrument(
         "4000000000000069",
@@ -95,6 +106,7 @@ CARDS: Final = (
         "Expired",
         names=("pm_card_chargeDeclinedExpiredCard", "pm_card_visa_chargeDeclinedExpiredCard"),
         decline=EXPIRED,
+        saves=False,
     ),
     Instrument(
         "4000000000000127",
@@ -103,6 +115,7 @@ CARDS: Final = (
         "Wrong CVC",
         names=("pm_card_chargeDeclinedIncorrectCvc", "pm_card_visa_chargeDeclinedIncorrectCvc"),
         decline=WRONG_CVC,
+        saves=False,
     ),
     Instrument(
         "4000000000000341",

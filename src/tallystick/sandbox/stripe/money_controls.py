@@ -1,4 +1,4 @@
-"""Controls of the money that has come in: what becomes of refunds and disputes, Stripe's own fees, and payouts."""
+"""Controls of money: what becomes of refunds, disputes and payouts, Stripe's own fees, cards that begin to decline."""
 
 from typing import Annotated
 
@@ -6,7 +6,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.routing import Route
 
-from tallystick.sandbox.stripe import balance_transaction, dispute, dispute_course, payout, refund_outcome
+from tallystick.sandbox.stripe import (
+    balance_transaction,
+    dispute,
+    dispute_course,
+    instrument,
+    payment_method,
+    payout,
+    refund_outcome,
+)
 from tallystick.sandbox.stripe.control import control, read
 from tallystick.sandbox.stripe.instrument import RefundEnd, RefundStatus
 from tallystick.sandbox.stripe.refusal import invalid_parameter
@@ -43,6 +51,10 @@ class TakeFee(msgspec.Struct, forbid_unknown_fields=True):
     description: str = "Billing - Usage Fee"
 
 
+class DeclineSaved(msgspec.Struct, forbid_unknown_fields=True):
+    reason: str | None = "insufficient_funds"
+
+
 class PayOut(msgspec.Struct, forbid_unknown_fields=True):
     currency: str | None = None
     arrives_after_s: float = 0.0
@@ -63,6 +75,7 @@ class MoneyControls:
             control("disputes/{id}/lose", self._lose_dispute),
             control("disputes/{id}/end_inquiry", self._end_inquiry),
             control("fees", self._take_fee),
+            control("payment_methods/{id}/decline", self._decline_saved),
             control("payouts", self._pay_out),
             control("payouts/{id}/fail", self._fail_payout),
         ]
@@ -116,6 +129,13 @@ class MoneyControls:
             self._world, {"currency": asked.currency}, "stripe_fee", -asked.amount, description=asked.description
         )
         return {"balance_transaction": moved}
+
+    def _decline_saved(self, request: Request, body: bytes) -> object:
+        asked, method = read(body, DeclineSaved), self._world.get("payment_method", request.path_params["id"])
+        if asked.reason not in {None, *instrument.DECLINES}:
+            raise invalid_parameter("reason", f"Invalid reason: must be one of {', '.join(instrument.DECLINES)}")
+        payment_method.tell_to_decline(self._world, method, asked.reason)
+        return {"payment_method": method, "reason": asked.reason}
 
     def _pay_out(self, _: Request, body: bytes) -> object:
         asked = read(body, PayOut)

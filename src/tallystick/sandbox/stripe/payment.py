@@ -7,7 +7,7 @@ A checkout session follows its intent by the events told here (see checkout_sess
 
 from tallystick.sandbox.stripe import charge, dispute, instrument
 from tallystick.sandbox.stripe.instrument import Decline
-from tallystick.sandbox.stripe.payment_method import instrument_of
+from tallystick.sandbox.stripe.payment_method import acting, instrument_of
 from tallystick.sandbox.stripe.refusal import Refusal
 from tallystick.sandbox.stripe.world import Object, World
 
@@ -20,7 +20,7 @@ def attempt(world: World, intent: Object, method: Object, *, present: bool = Tru
     if intent["status"] not in _PAYABLE:
         message = f"This PaymentIntent's status is {intent['status']}, which does not allow confirmation."
         raise Refusal(400, message, code="payment_intent_unexpected_state")
-    used = instrument_of(method)
+    used = acting(world, method)
     intent |= {"payment_method": method["id"], "next_action": None, "last_payment_error": None}
     saved = method["customer"] is not None
     wanted = used.authenticates == "always" or (used.authenticates == "until_saved" and not saved)
@@ -103,6 +103,8 @@ def _succeed(world: World, intent: Object, made: Object) -> None:
         method["customer"] = intent["customer"]
         world.index(method)
         world.emit("payment_method.attached", method)
+    if method["customer"] is None:
+        world.keep("used_method")[method["id"]] = True
     world.emit("payment_intent.succeeded", intent)
 
 

@@ -6,7 +6,7 @@ from tallystick.sandbox.stripe.call import Call, Route
 from tallystick.sandbox.stripe.listing import page, select
 from tallystick.sandbox.stripe.metadata import merged
 from tallystick.sandbox.stripe.parameters import Parameters
-from tallystick.sandbox.stripe.payment_method import resolve
+from tallystick.sandbox.stripe.payment_method import check_reusable, resolve
 from tallystick.sandbox.stripe.refusal import Refusal, invalid_parameter
 from tallystick.sandbox.stripe.world import Object, World
 
@@ -143,6 +143,7 @@ def _confirm(world: World, intent: Object, method: Object, *, off_session: bool)
     if method["customer"] is not None and method["customer"] != intent["customer"]:
         message = "The provided PaymentMethod belongs to another Customer than the PaymentIntent."
         raise Refusal(400, message, param="payment_method")
+    check_reusable(world, method)
     payment.attempt(world, intent, method, present=not off_session)
     if intent["last_payment_error"] is not None:
         raise payment.declined(intent)

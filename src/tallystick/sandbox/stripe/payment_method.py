@@ -1,7 +1,10 @@
 """Payment methods: a test card or bank account that a customer used."""
 
+from dataclasses import replace
+
 from tallystick.sandbox.stripe import instrument
 from tallystick.sandbox.stripe.call import Call, Route
+from tallystick.sandbox.stripe.change import change
 from tallystick.sandbox.stripe.instrument import Instrument
 from tallystick.sandbox.stripe.listing import matching, page, select
 from tallystick.sandbox.stripe.refusal import Refusal
@@ -40,24 +43,68 @@ def instrument_of(method: Object) -> Instrument:
     return instrument.by_fingerprint(method[method["type"]]["fingerprint"])
 
 
+def acting(world: World, method: Object) -> Instrument:
+    """The instrument of a method as it acts now: a control may have told a saved card to decline."""
+    used, told = instrument_of(method), world.keep("told_to_decline").get(method["id"])
+    if told is None:
+        return used
+    if told == "authentication_required":
+        return replace(used, authenticates="always")
+    return replace(used, decline=instrument.DECLINES[told])
+
+
+def tell_to_decline(world: World, method: Object, reason: str | None) -> None:
+    """From now on, or until it is taken back with None."""
+    world.keep("told_to_decline")[method["id"]] = reason
+
+
+def check_reusable(world: World, method: Object) -> None:
+    """A method that nobody's customer owns pays once."""
+    if method["customer"] is None and method["id"] in world.keep("used_method"):
+        message = (
+            "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, or was "
+            "detached from a Customer. It may not be used again."
+        )
+        raise Refusal(400, message, code="payment_method_unexpected_state", param="payment_method")
+
+
 def attach(call: Call) -> Object:
     customer = call.parameters.require(call.parameters.text("customer"), "customer")
     call.parameters.finish()
     call.world.get("customer", customer, param="customer")
-    method = resolve(call.world, call.id, "id")
+    method = give(call.world, call.id, customer)
+    call.world.emit("payment_method.attached", method)
+    return method
+
+
+def give(world: World, named: str, customer: str) -> Object:
+    """A method becomes a customer's own, unless its card is declined, which is tried first."""
+    method = resolve(world, named, "id")
+    check_reusable(world, method)
+    used = instrument_of(method)
+    if used.decline is not None and not used.saves:
+        decline = used.decline
+        more = {} if decline.decline_code is None else {"decline_code": decline.decline_code}
+        raise Refusal(402, decline.message, kind="card_error", code=decline.code, more=more)
     if method["customer"] not in {None, customer}:
         raise Refusal(400, "This payment method has already been attached to another customer.", param="payment_method")
     method["customer"] = customer
-    call.world.index(method)
-    call.world.emit("payment_method.attached", method)
+    world.index(method)
     return method
 
 
 def detach(call: Call) -> Object:
     call.parameters.finish()
     method = call.world.get("payment_method", call.id)
-    method["customer"] = None
-    call.world.emit("payment_method.detached", method)
+    if method["customer"] is None:
+        message = "The payment method you provided is not attached to a customer so detachment is impossible."
+        raise Refusal(400, message, param="payment_method")
+    settings = call.world.get("customer", method["customer"])["invoice_settings"]
+    if settings["default_payment_method"] == method["id"]:
+        settings["default_payment_method"] = None
+    before = change(method, customer=None)
+    call.world.keep("used_method")[method["id"]] = True
+    call.world.emit("payment_method.detached", method, previous=before)
     return method
 
 
