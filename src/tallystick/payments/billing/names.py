@@ -1,0 +1,28 @@
+"""What things of ours are called at Stripe, so that each is found again, and made once. Pure."""
+
+from typing import Final
+
+# The keys of a meter event's payload; a meter is told them when it is made.
+CUSTOMER_KEY: Final = "stripe_customer_id"
+VALUE_KEY: Final = "value"
+
+
+def event_name(meter: str) -> str:
+    """The name of the meter events that report usage of `meter`: one billing meter at Stripe for each."""
+    return f"tallystick_{meter}"
+
+
+def tokens_meter(provider: str) -> str:
+    """The meter of the tokens of one provider's models, whose rate is its own."""
+    return f"llm_tokens_{provider}"
+
+
+def product_id(slug: str) -> str:
+    """The product that stands for a plan, in all of its versions."""
+    return f"tallystick_plan_{slug}"
+
+
+def price_key(slug: str, version: int, meter: str | None = None) -> str:
+    """The lookup key of the price of one version of a plan, or of one meter in it. Stripe lets one price have it."""
+    key = f"tallystick_{slug}_{version}"
+    return key if meter is None else f"{key}_{meter}"
