@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-GUARDED = ("transfer", "usage_record", "ledger_block", "operation")
+GUARDED = ("transfer", "usage_record", "ledger_block", "operation", "audit_event")
 
 
 @asynccontextmanager

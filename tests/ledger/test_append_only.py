@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from tallystick.base.ids import new_id
+from tallystick.ledger.audit import record
 from tallystick.ledger.partitions import ensure_partitions
 from tallystick.ledger.seal import seal
 from tallystick.reservations.lanes import Lanes
@@ -15,6 +16,7 @@ from tests.ledger.money import broken_laws, customer
 TABLES = (
     *("transfer", "usage_record", "usage_event", "usage_event_register", "ledger_block", "operation", "catalog_entry"),
     "subscription_event",
+    "audit_event",
 )
 
 
@@ -30,6 +32,7 @@ async def history(pool: asyncpg.Pool, connection: asyncpg.Connection, lanes: Lan
     """Something in each of the ledger's own tables."""
     await ensure_partitions(connection, months_ahead=5)
     await lanes.deduct(new_id(), await customer(connection, 100), 10)
+    await record(connection, "test.done", by="clock", subject="test")
     await seal(pool)
 
 
@@ -47,14 +50,14 @@ async def test_with_the_grants_given_back_the_triggers_refuse(connection: asyncp
         await connection.execute(f"grant all on {table} to current_user")
         with pytest.raises(asyncpg.RestrictViolationError):
             await connection.execute(f"truncate {table}")
-    for table in ("transfer", "ledger_block", "operation"):
-        for statement in (f"delete from {table}", f"update {table} set {KEYS[table]} = {KEYS[table]}"):
+    for table, key in KEYS.items():
+        for statement in (f"delete from {table}", f"update {table} set {key} = {key}"):
             with pytest.raises(asyncpg.RestrictViolationError):
                 await connection.execute(statement)
     assert await broken_laws(connection) == {}
 
 
-KEYS = {"transfer": "amount", "ledger_block": "number", "operation": "id"}
+KEYS = {"transfer": "amount", "ledger_block": "number", "operation": "id", "audit_event": "act"}
 
 
 async def test_a_partition_refuses_what_its_parent_refuses(connection: asyncpg.Connection, history: None) -> None:

@@ -69,20 +69,22 @@ where not exists (
 limit :most::bigint;
 
 -- name: chain_is_whole
-select format('block %s does not follow from block %s and its transfers %s to %s', number, number - 1, after_seq + 1,
-    to_seq) as problem
+select format('block %s does not follow from block %s and its transfers %s to %s%s', number, number - 1, after_seq + 1,
+    to_seq, ' and audit events ' || audit_after + 1 || ' to ' || audit_to) as problem
 from (
     select
         *,
         lag(hash, 1, sha256('tallystick')) over by_number as expected_previous,
         lag(to_seq, 1, 0::bigint) over by_number as expected_after,
-        row_number() over by_number as expected_number
+        row_number() over by_number as expected_number,
+        coalesce(max(audit_to) over (by_number rows between unbounded preceding and 1 preceding), 0) as audit_after
     from ledger_block window by_number as (order by number)
 ) as block
 cross join lateral ledger_lines(after_seq, to_seq) as body (found, last_seq, lines)
+cross join lateral audit_lines(audit_after, audit_to) as audit (last_seq, lines)
 where number <> expected_number or previous <> expected_previous or after_seq <> expected_after
-    or transfers <> found or to_seq is distinct from last_seq
-    or hash is distinct from sha256(previous || coalesce(lines, ''))
+    or transfers <> found or to_seq <> coalesce(body.last_seq, after_seq) or audit_to is distinct from audit.last_seq
+    or hash is distinct from sha256(previous || coalesce(body.lines, '') || coalesce(audit.lines, ''))
 limit :most::bigint;
 
 -- name: append_only_is_enforced
