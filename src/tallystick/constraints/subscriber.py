@@ -4,7 +4,7 @@ Pure.
 """
 
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -22,6 +22,10 @@ BUILT_IN: Final = Plan(
     charges_models=True,
 )
 """The plan of an organization without a subscription where the catalog has no default: it is in no catalog."""
+
+
+Restriction = Literal["throttle", "freeze"]
+"""How an organization that owes for credits it spent is held back, whatever its plan says."""
 
 
 class Overrides(Struct, frozen=True, kw_only=True):
@@ -47,7 +51,10 @@ class Subscriber(Struct, frozen=True, kw_only=True):
     anchor: datetime
     """Billing periods are counted from here."""
     past_due_since: datetime | None = None
+    grace_over: bool = False
+    """Whether who is past due has no grace left, however long the plan gives it."""
     overrides: Overrides = Overrides()
+    restriction: Restriction | None = None
 
     def __post_init__(self) -> None:
         if (self.status == "past_due") != (self.past_due_since is not None):
@@ -55,7 +62,11 @@ class Subscriber(Struct, frozen=True, kw_only=True):
 
 
 def without_subscription(
-    created_at: datetime, default: Plan | None, default_version: int | None, overrides: Overrides | None = None
+    created_at: datetime,
+    default: Plan | None,
+    default_version: int | None,
+    overrides: Overrides | None = None,
+    restriction: Restriction | None = None,
 ) -> Subscriber:
     """An organization that never subscribed, or does no more: the catalog's default plan, or the built-in one."""
     if (default is None) != (default_version is None):
@@ -66,4 +77,5 @@ def without_subscription(
         status="none",
         anchor=created_at,
         overrides=overrides or Overrides(),
+        restriction=restriction,
     )

@@ -55,11 +55,14 @@ def ended(current: Subscription, at: datetime) -> Subscription:
 
 def _all(current: Subscription) -> Iterator[Due]:
     """advance.sql finds the same ones."""
+    if current.grace_ends_at is not None:
+        yield Due(current.grace_ends_at, "grace_ended")
+    if current.stripe_subscription is not None:
+        # When it ends or changes is for who bills it to say, who may have been told something else meanwhile.
+        return
     if current.cancel_at is not None:
         yield Due(current.cancel_at, "canceled")
     if current.pending_at is not None:
         yield Due(current.pending_at, "plan_changed")
     if current.status == "trialing" and current.trial_ends_at is not None:
         yield Due(current.trial_ends_at, "trial_ended")
-    if current.grace_ends_at is not None:
-        yield Due(current.grace_ends_at, "grace_ended")

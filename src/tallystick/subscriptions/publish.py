@@ -5,7 +5,6 @@ gateway that reads it, the upkeep. So none is lost when one of them dies half-wa
 """
 
 from collections.abc import Callable
-from datetime import datetime
 
 import asyncpg
 import msgspec
@@ -104,7 +103,7 @@ async def find_subscriber(connection: asyncpg.Connection, organization: str) -> 
     if row is None:
         raise NotFound("There is no such organization.")
     found = await subscription.live(connection, organization)
-    return await _subscriber(connection, found, row["created_at"], _agreed(row), await read_offer(connection))
+    return await _subscriber(connection, found, row, await read_offer(connection))
 
 
 async def _publish(
@@ -116,7 +115,7 @@ async def _publish(
     compiled = compile_constraints(
         organization,
         row["account"],
-        await _subscriber(connection, found, row["created_at"], _agreed(row), offer),
+        await _subscriber(connection, found, row, offer),
         offer.book.features(offer.at).values(),
         version=row["version"],
         now=offer.at,
@@ -148,17 +147,17 @@ async def _publish(
 async def _subscriber(
     connection: asyncpg.Connection,
     found: Subscription | None,
-    created_at: datetime,
-    overrides: Overrides,
+    row: asyncpg.Record,
     offer: Offer,
 ) -> Subscriber:
     if found is None:
         default = offer.book.default_plan(offer.at)
         return without_subscription(
-            created_at,
+            row["created_at"],
             None if default is None else default.document,
             None if default is None else default.id,
-            overrides,
+            _agreed(row),
+            row["restriction"],
         )
     return Subscriber(
         plan=await plan_version(connection, found.plan_version),
@@ -167,7 +166,9 @@ async def _subscriber(
         anchor=found.anchor,
         # A pause takes the place of the dunning it interrupts.
         past_due_since=found.past_due_since if found.status == "past_due" else None,
-        overrides=overrides,
+        grace_over=found.status == "past_due" and found.grace_ends_at is None,
+        overrides=_agreed(row),
+        restriction=row["restriction"],
     )
 
 

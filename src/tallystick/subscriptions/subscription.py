@@ -73,6 +73,12 @@ async def live(connection: asyncpg.Connection, organization: str) -> Subscriptio
     return None if row is None else msgspec.convert(dict(row), Subscription)
 
 
+async def billed_as(connection: asyncpg.Connection, stripe_subscription: str) -> Subscription | None:
+    """The one that Stripe bills under this id, live or ended."""
+    row = await queries.billed_as(connection, stripe_subscription=stripe_subscription)
+    return None if row is None else msgspec.convert(dict(row), Subscription)
+
+
 async def had_one(connection: asyncpg.Connection, organization: str) -> bool:
     """Whether the organization ever had a subscription, live or ended."""
     found: bool = await queries.had_one(connection, organization=organization)

@@ -5,6 +5,14 @@ select
 from subscription
 where organization = :organization and ended_at is null;
 
+-- name: billed_as^
+-- Ended or not.
+select
+    id, organization, plan_version, status, anchor, trial_ends_at, pending_plan_version, pending_at, cancel_at,
+    past_due_since, grace_ends_at, stripe_customer, stripe_subscription, created_at, ended_at
+from subscription
+where stripe_subscription = :stripe_subscription;
+
 -- name: had_one$
 select exists (select from subscription where organization = :organization);
 

@@ -7,7 +7,7 @@ import asyncpg
 import msgspec
 
 from tallystick.base.database import load_queries
-from tallystick.base.errors import NotFound
+from tallystick.base.errors import Conflict, NotFound
 from tallystick.base.ids import is_text_id
 from tallystick.catalog.read import plan_version
 from tallystick.subscriptions import subscription
@@ -49,9 +49,15 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def subscription(self) -> Subscription:
-        """Raises NotFound where the organization has none that is live."""
+        """For who wants to change it. Raises NotFound where the organization has none that is live, and Conflict where
+        it is not ours to change."""
         if self.found is None:
             raise NotFound("The organization has no subscription.")
+        if self.found.stripe_subscription is not None:
+            raise Conflict(
+                f"Stripe bills this subscription ({self.found.stripe_subscription}), and what is changed there is"
+                " followed here: change it in the customer portal, or in Stripe's dashboard."
+            )
         return self.found
 
 
