@@ -10,6 +10,8 @@ from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict, NotFound
 from tallystick.base.ids import is_text_id
 from tallystick.catalog.read import plan_version
+from tallystick.ledger import audit
+from tallystick.notices.emit import emit
 from tallystick.subscriptions import subscription
 from tallystick.subscriptions.due import apply_due, next_due
 from tallystick.subscriptions.proration import Proration
@@ -115,6 +117,7 @@ async def write(
         subscription=after.id,
         proration=proration,
     )
+    await _tell(connection, before, after, what=what, effective_at=effective_at)
 
 
 async def record(
@@ -129,7 +132,7 @@ async def record(
     subscription: str | None = None,
     proration: Proration | None = None,
 ) -> None:
-    """Add one line to the organization's history."""
+    """Add one line to the organization's history, and the event of the audit log that goes with it."""
     await queries.record(
         connection,
         organization=organization,
@@ -140,6 +143,43 @@ async def record(
         before=_text(before),
         after=_text(after),
         proration=_text(proration),
+    )
+    await audit.record(
+        connection,
+        f"subscription.{what}",
+        by=by,
+        subject=subscription or organization,
+        organization=organization,
+        before=before,
+        after=after,
+    )
+
+
+async def _tell(
+    connection: asyncpg.Connection, before: Subscription | None, after: Subscription, *, what: str, effective_at: datetime
+) -> None:
+    """The notice of a change, for the organization's webhooks."""
+    ends = after.ended_at is not None and (before is None or before.ended_at is None)
+    kind = "canceled" if ends else "created" if before is None else "updated"
+    plan = await plan_version(connection, after.plan_version)
+    await emit(
+        connection,
+        after.organization,
+        f"subscription.{kind}",
+        {
+            "subscription": after.id,
+            "organization": after.organization,
+            "what": what,
+            "plan": plan.slug,
+            "plan_version": after.plan_version,
+            "status": after.status,
+            "effective_at": effective_at,
+            "trial_ends_at": after.trial_ends_at,
+            "pending_at": after.pending_at,
+            "cancel_at": after.cancel_at,
+            "grace_ends_at": after.grace_ends_at,
+            "ended_at": after.ended_at,
+        },
     )
 
 
