@@ -4,3 +4,41 @@ alter table api_key
     add column scopes text[] not null default '{}',
     add column created_by text,
     add constraint known_scopes check (scopes <@ array['billing']);
+
+-- What is still to be done for an organization elsewhere: its customer at Stripe, in test mode and in live mode. A row
+-- is put here with the organization itself, so that none is forgotten, whoever makes it.
+create table provisioning (
+    organization text not null references organization,
+    livemode boolean not null,
+    -- The how-many-th idempotency key is in use, since when, and what went out under it: Stripe wants the same again.
+    generation integer not null default 0 check (generation >= 0),
+    key_since timestamptz,
+    name text,
+    email text,
+    -- When Stripe was first asked at all: no customer of ours is older.
+    began_at timestamptz,
+    attempts integer not null default 0 check (attempts >= 0),
+    problem text,
+    retry_at timestamptz not null default clock_timestamp(),
+    done_at timestamptz,
+    primary key (organization, livemode),
+    check ((generation = 0) = (key_since is null) and (generation = 0) = (began_at is null))
+);
+create index provisioning_open on provisioning (livemode, retry_at) where done_at is null;
+
+create function provision_organization() returns trigger language plpgsql as $$
+begin
+    insert into provisioning (organization, livemode) values (new.id, false), (new.id, true);
+    return null;
+end
+$$;
+create trigger provision_organization after insert on organization
+for each row execute function provision_organization();
+
+insert into provisioning (organization, livemode)
+select organization.id, mode.live
+from organization
+cross join (values (false), (true)) as mode (live)
+where not exists (
+    select from stripe_customer where stripe_customer.organization = organization.id and livemode = mode.live
+);

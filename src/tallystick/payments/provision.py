@@ -1,0 +1,128 @@
+"""Every organization gets its customer at Stripe, once, whatever happens to Stripe or to us on the way.
+
+Stripe gives the same answer for the same key for a day, failures of its own among them. So a key whose outcome stays
+unknown is asked again for a while, then the customer is looked for, and only when there is none another key is used.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Final
+
+import asyncpg
+import msgspec
+import structlog
+
+from tallystick.base.database import load_queries
+from tallystick.base.errors import Conflict
+from tallystick.payments.errors import PaymentPending, PaymentRefused
+from tallystick.payments.stripe.client import StripeClient
+from tallystick.payments.stripe.customer import create_customer, find_created
+
+queries = load_queries(__file__, "provision.sql")
+log = structlog.get_logger()
+
+AT_ONCE: Final = 10
+# The last try lies some minutes back by then: nothing of it can still be under way at Stripe.
+UNKNOWN_FOR: Final = timedelta(minutes=10)
+
+
+class CustomerNotReady(Conflict):
+    """The organization's customer at the payment provider does not exist yet; it is made on its own, in a moment."""
+
+    code = "customer_not_ready"
+
+
+class _Task(msgspec.Struct, frozen=True, kw_only=True):
+    """An organization without a customer, and what goes out under its present key."""
+
+    organization: str
+    generation: int
+    name: str | None
+    email: str | None
+    began_at: datetime | None
+    key_age: timedelta | None = None
+
+
+async def ready_customer(connection: asyncpg.Connection | asyncpg.Pool, organization: str, *, livemode: bool) -> str:
+    """The id of the organization's customer at Stripe. Raises CustomerNotReady."""
+    found = await queries.find_customer(connection, organization=organization, livemode=livemode)
+    if found is None:
+        raise CustomerNotReady("This organization is being set up for payments. Try again in a moment.")
+    return str(found)
+
+
+async def provision_customers(pool: asyncpg.Pool, stripe: StripeClient) -> int:
+    """Make the customers that are missing; returns how many there are more. Any number of these may run at once.
+
+    Raises Misconfigured where Stripe does not take our key: nothing was tried then that is not tried again."""
+    made = 0
+    while True:
+        rows = [row async for row in queries.claim(pool, livemode=stripe.livemode, row_limit=AT_ONCE)]
+        tasks = [_Task(**row) for row in rows]
+        ended = await asyncio.gather(*(_provision(pool, stripe, task) for task in tasks), return_exceptions=True)
+        made += sum(one is True for one in ended)
+        for one in ended:
+            if isinstance(one, BaseException):
+                raise one
+        if len(tasks) < AT_ONCE:
+            return made
+
+
+async def _provision(pool: asyncpg.Pool, stripe: StripeClient, task: _Task) -> bool:
+    organization, livemode = task.organization, stripe.livemode
+    customer = await queries.find_customer(pool, organization=organization, livemode=livemode)
+    try:
+        if customer is None:
+            customer = await _find_or_make(pool, stripe, task)
+    except PaymentPending:
+        await queries.keep_problem(
+            pool, organization=organization, livemode=livemode, problem="Stripe's answer is not known yet."
+        )
+    except PaymentRefused as error:
+        log.error("stripe_customer_refused", organization=organization, reason=error.reason)  # noqa: TRY400 - expected
+        problem = f"Stripe refused to make the customer: {error.reason}."
+        await queries.keep_problem(pool, organization=organization, livemode=livemode, problem=problem)
+    if customer is None:
+        return False
+    kept = await queries.keep(pool, organization=organization, livemode=livemode, customer=customer)
+    if kept != customer:
+        log.warning("stripe_customer_twice", organization=organization, kept=kept, unused=customer)
+    return True
+
+
+async def _find_or_make(pool: asyncpg.Pool, stripe: StripeClient, task: _Task) -> str | None:
+    """The customer, made now or before; None where somebody else is at it."""
+    if task.began_at is not None and task.key_age is not None and task.key_age > UNKNOWN_FOR:
+        found = await find_created(stripe, task.organization, since=task.began_at)
+        if found is not None:
+            return found
+    current: _Task | None = task
+    if task.key_age is None or task.key_age > UNKNOWN_FOR:
+        current = await _next_key(pool, stripe, task, plain=False)
+    if current is None:
+        return None
+    try:
+        return await _make(stripe, current)
+    except PaymentRefused:
+        if current.name is None and current.email is None:
+            raise
+    # Nothing was made. A name or an address that Stripe does not take must not keep anybody from paying.
+    bare = await _next_key(pool, stripe, current, plain=True)
+    return None if bare is None else await _make(stripe, bare)
+
+
+async def _make(stripe: StripeClient, task: _Task) -> str:
+    return await create_customer(
+        stripe,
+        task.organization,
+        name=task.name,
+        email=task.email,
+        idempotency_key=f"{task.organization}-customer-{task.generation}",
+    )
+
+
+async def _next_key(pool: asyncpg.Pool, stripe: StripeClient, task: _Task, *, plain: bool) -> _Task | None:
+    row = await queries.next_key(
+        pool, organization=task.organization, livemode=stripe.livemode, generation=task.generation, plain=plain
+    )
+    return None if row is None else _Task(organization=task.organization, **row)

@@ -1,0 +1,174 @@
+"""Each organization gets one customer at Stripe, however Stripe fails, and wherever we die."""
+
+import asyncio
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tallystick.accounts import organization, user
+from tallystick.base.errors import Misconfigured
+from tallystick.payments.provision import CustomerNotReady, provision_customers, ready_customer
+from tallystick.payments.stripe.client import StripeClient
+
+FAULTS = ["error_500", "unavailable_503", "rate_limited_429", "reset_before", "reset_after", "timeout"]
+
+
+@pytest.fixture
+async def ada(pool):
+    """An owner whose organization is to be provisioned."""
+    return await user.sign_up(pool, email=f"ada-{uuid4().hex}@example.com", password="correct horse", name="Ada's lab")
+
+
+@pytest.fixture
+async def impatient(stripe_address):
+    """Gives up at once, as a process does that dies over its call."""
+    client = StripeClient("sk_test_of_the_tests", api_base=stripe_address, timeout_s=0.5, retries=0)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def at_stripe(stripe_address):
+    async def ask(organization_id):
+        async with httpx.AsyncClient(base_url=stripe_address, auth=("sk_test_of_the_tests", "")) as client:
+            found = (await client.get("/v1/customers", params={"limit": 100})).json()["data"]
+        return [one for one in found if one["metadata"].get("organization") == organization_id]
+
+    return ask
+
+
+@pytest.fixture
+def later(pool):
+    """As if this many minutes had passed."""
+
+    async def wait(minutes):
+        await pool.execute(
+            "update provisioning set retry_at = retry_at - $1 * interval '1 minute',"
+            " key_since = key_since - $1 * interval '1 minute', began_at = began_at - $1 * interval '1 minute'",
+            minutes,
+        )
+
+    return wait
+
+
+async def kept(pool, organization_id, *, livemode=False):
+    return await pool.fetchval(
+        "select id from stripe_customer where organization = $1 and livemode = $2", organization_id, livemode
+    )
+
+
+async def test_a_new_organization_gets_its_customer(pool, stripe, ada, at_stripe):
+    with pytest.raises(CustomerNotReady, match="in a moment"):
+        await ready_customer(pool, ada.organization_id, livemode=False)
+    assert await provision_customers(pool, stripe) == 1
+    [customer] = await at_stripe(ada.organization_id)
+    assert (customer["name"], customer["email"][:4]) == ("Ada's lab", "ada-")
+    assert await ready_customer(pool, ada.organization_id, livemode=False) == customer["id"]
+    assert await provision_customers(pool, stripe) == 0
+
+
+async def test_one_without_an_owner_has_no_address(pool, stripe, at_stripe):
+    async with pool.acquire() as connection:
+        made = await organization.create(connection, name="Acme")
+    await provision_customers(pool, stripe)
+    [customer] = await at_stripe(made.id)
+    assert (customer["name"], customer["email"]) == ("Acme", None)
+
+
+async def test_several_at_once_make_one(pool, stripe, at_stripe):
+    ids = []
+    for number in range(15):
+        async with pool.acquire() as connection:
+            ids.append((await organization.create(connection, name=f"Org {number}")).id)
+    made = await asyncio.gather(*(provision_customers(pool, stripe) for _ in range(3)))
+    assert sum(made) == 15
+    assert [len(await at_stripe(one)) for one in ids] == [1] * 15
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+async def test_a_failure_of_stripe_makes_no_second_one(pool, impatient, stripe, ada, at_stripe, control, later, kind):
+    await control("faults", kind=kind, path="/v1/customers", method="POST", seconds=1.0)
+    assert await provision_customers(pool, impatient) == 0
+    assert await pool.fetchval("select problem from provisioning where done_at is null and not livemode") is not None
+    assert await provision_customers(pool, stripe) == 0, "not again before its time"
+    for _ in range(5):
+        await later(3)
+        await provision_customers(pool, stripe)
+    [customer] = await at_stripe(ada.organization_id)
+    assert await kept(pool, ada.organization_id) == customer["id"]
+
+
+async def test_a_key_that_stripe_answers_with_its_failure_is_given_up(pool, stripe, ada, at_stripe, control, later):
+    await control("faults", kind="error_500", path="/v1/customers", method="POST")
+    assert await provision_customers(pool, stripe) == 0
+    await later(3)
+    # The same key: Stripe would say the same thing for a day.
+    assert await provision_customers(pool, stripe) == 0
+    await later(9)
+    assert await provision_customers(pool, stripe) == 1
+    [customer] = await at_stripe(ada.organization_id)
+    assert await kept(pool, ada.organization_id) == customer["id"]
+
+
+async def test_a_customer_that_was_made_is_found_when_its_key_is_forgotten(
+    pool, impatient, stripe, ada, at_stripe, control, later
+):
+    await control("faults", kind="reset_after", path="/v1/customers", method="POST")
+    assert await provision_customers(pool, impatient) == 0
+    # A key that Stripe never saw is as one that it forgot.
+    await pool.execute("update provisioning set generation = 7 where generation > 0")
+    await later(11)
+    assert await provision_customers(pool, stripe) == 1
+    [customer] = await at_stripe(ada.organization_id)
+    assert await kept(pool, ada.organization_id) == customer["id"]
+
+
+async def test_what_is_sent_under_a_key_stays_though_the_organization_changes(
+    pool, impatient, stripe, ada, at_stripe, control, later
+):
+    await control("faults", kind="reset_after", path="/v1/customers", method="POST")
+    await provision_customers(pool, impatient)
+    await pool.execute("update organization set name = 'Renamed'")
+    await later(3)
+    assert await provision_customers(pool, stripe) == 1
+    assert [customer["name"] for customer in await at_stripe(ada.organization_id)] == ["Ada's lab"]
+
+
+async def test_a_name_that_stripe_refuses_keeps_nobody_from_paying(pool, stripe, ada, at_stripe):
+    # The same key with other content is what the offline Stripe refuses.
+    await provision_customers(pool, stripe)
+    await pool.execute("delete from stripe_customer")
+    await pool.execute(
+        "update provisioning set done_at = null, retry_at = clock_timestamp(), name = 'Other' where done_at is not null"
+    )
+    assert await provision_customers(pool, stripe) == 1
+    newest, _first = await at_stripe(ada.organization_id)
+    assert (newest["name"], newest["email"]) == (None, None)
+
+
+async def test_a_purchase_that_was_faster_keeps_its_customer(pool, stripe, ada, at_stripe):
+    await pool.execute(
+        "insert into stripe_customer (organization, livemode, id) values ($1, false, 'cus_first')", ada.organization_id
+    )
+    await provision_customers(pool, stripe)
+    assert await at_stripe(ada.organization_id) == []
+    assert await kept(pool, ada.organization_id) == "cus_first"
+    assert await pool.fetchval("select count(*) from provisioning where done_at is not null") == 1
+
+
+async def test_a_key_that_is_wrong_is_said_and_loses_nothing(pool, stripe, stripe_address, ada, later):
+    wrong = StripeClient("pk_nobody", api_base=stripe_address, retries=0)
+    with pytest.raises(Misconfigured):
+        await provision_customers(pool, wrong)
+    await wrong.close()
+    await later(1)
+    assert await provision_customers(pool, stripe) == 1
+
+
+async def test_live_mode_is_provisioned_by_itself(pool, stripe, ada):
+    await provision_customers(pool, stripe)
+    assert await kept(pool, ada.organization_id, livemode=True) is None
+    with pytest.raises(CustomerNotReady):
+        await ready_customer(pool, ada.organization_id, livemode=True)
+    assert await pool.fetchval("select livemode from provisioning where done_at is null") is True
