@@ -12,6 +12,7 @@ from tallystick.api.errors import error_body
 from tallystick.api.exact_json import ExactJSON
 from tallystick.base.errors import InvalidInput, TallystickError, TooLarge
 from tallystick.base.ids import new_id
+from tallystick.ledger.audit import ORIGIN
 
 _log = structlog.get_logger()
 
@@ -45,6 +46,8 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         request_id = str(new_id())
+        # The task is this request's alone, so that nobody else finds it there afterwards.
+        ORIGIN.set(scope["client"][0] if scope.get("client") else "unknown address")
         sender = _Sender(send, request_id)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:

@@ -14,6 +14,7 @@ import structlog
 from tallystick.base.database import AWAY, open_pool
 from tallystick.base.errors import TallystickError
 from tallystick.gateway.recover import settle_orphans
+from tallystick.ledger.audit import ORIGIN
 from tallystick.ledger.lot import expire_due
 from tallystick.ledger.partitions import ensure_partitions
 from tallystick.ledger.seal import seal
@@ -116,6 +117,7 @@ class Missed:
 
 
 async def _repeat(job: Job) -> None:
+    ORIGIN.set("upkeep")
     while True:
         try:
             await job.work()

@@ -15,14 +15,21 @@ from tallystick.catalog.file import Catalog, parse
 from tallystick.catalog.losses import losses, sentences
 from tallystick.catalog.read import versions
 from tallystick.catalog.timeline import Change, Version, as_version, by_name, changes, latest
+from tallystick.ledger import audit
 
 queries = load_queries(__file__, "publish.sql")
 
 FILE: Final = "file"
+OPERATOR: Final = "operator"
 
 
 async def apply(
-    connection: asyncpg.Connection, catalog: str | Catalog, *, now: datetime, dry_run: bool = False
+    connection: asyncpg.Connection,
+    catalog: str | Catalog,
+    *,
+    now: datetime,
+    dry_run: bool = False,
+    by: str = OPERATOR,
 ) -> Difference:
     """Make the catalog say from `now` on what the file says (its text, or what `file.parse` made of it).
 
@@ -34,7 +41,8 @@ async def apply(
     async with connection.transaction():
         await queries.take_turn(connection)
         published = await versions(connection, now)
-        return await publish(connection, published, _changes(published, wanted, now), now=now, dry_run=dry_run)
+        appended = _changes(published, wanted, now)
+        return await publish(connection, published, appended, now=now, dry_run=dry_run, by=by)
 
 
 async def publish(
@@ -45,6 +53,7 @@ async def publish(
     now: datetime,
     dry_run: bool,
     refuse_losses: bool = True,
+    by: str,
 ) -> Difference:
     """Append these changes to what is `published`; the caller holds the turn, in a transaction.
 
@@ -56,12 +65,16 @@ async def publish(
     known, found = losses(before, now), losses(after, now)
     if refuse_losses and (new := found.keys() - known.keys()):
         raise CatalogError(sentences(new))
-    if appended and not dry_run:
-        for change in appended:
-            await _append(connection, change)
-        await queries.announce(connection)
     warnings = [*sentences(found), *_unsold(after, now)]
-    return Difference(changes=tuple(appended), warnings=tuple(warnings), now=now)
+    difference = Difference(changes=tuple(appended), warnings=tuple(warnings), now=now)
+    if appended and not dry_run:
+        for change, line in zip(appended, difference.lines(), strict=True):
+            await _append(connection, change)
+            await audit.record(
+                connection, "catalog.published", by=by, subject=f"{change.kind} {change.name}", after={"change": line}
+            )
+        await queries.announce(connection)
+    return difference
 
 
 def _changes(published: Iterable[Version], catalog: Catalog, now: datetime) -> list[Change]:

@@ -11,7 +11,7 @@ import msgspec
 from tallystick.catalog.difference import Difference
 from tallystick.catalog.entries import read_price
 from tallystick.catalog.price import Kind
-from tallystick.catalog.publish import publish, queries
+from tallystick.catalog.publish import OPERATOR, publish, queries
 from tallystick.catalog.read import versions
 from tallystick.catalog.tables import PriceTable
 from tallystick.catalog.timeline import Wanted, by_name, changes
@@ -30,6 +30,7 @@ async def set_price(
     allow_loss: bool = False,
     effective_from: datetime | None = None,
     dry_run: bool = False,
+    by: str = OPERATOR,
 ) -> Difference:
     """Charge `rates` (dollars per million tokens, per image, per request) or the cost times `markup` for a model.
 
@@ -45,4 +46,4 @@ async def set_price(
         published = await versions(connection, now)
         history = by_name(published)["price"].get(name, [])
         appended = changes("price", name, history, [wanted], source=SOURCE, now=now)
-        return await publish(connection, published, appended, now=now, dry_run=dry_run)
+        return await publish(connection, published, appended, now=now, dry_run=dry_run, by=by)

@@ -16,6 +16,7 @@ from tallystick.app import logs
 from tallystick.app.books import open_books
 from tallystick.base import strict_json
 from tallystick.base.database import open_pool
+from tallystick.ledger.audit import ORIGIN
 from tallystick.settings import Settings, load
 
 Result = TypeVar("Result")
@@ -39,6 +40,7 @@ def with_books(work: Callable[[asyncpg.Pool, Settings], Awaitable[Result]]) -> R
     """Open the database as the settings say, run `work` on a pool, close everything."""
     settings = load(os.environ)
     logs.configure("warning", "console")
+    ORIGIN.set("cli")
 
     async def run() -> Result:
         async with open_books(settings) as dsn, await open_pool(dsn, size_max=4, application="tallystick-cli") as pool:

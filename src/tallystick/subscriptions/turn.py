@@ -156,7 +156,12 @@ async def record(
 
 
 async def _tell(
-    connection: asyncpg.Connection, before: Subscription | None, after: Subscription, *, what: str, effective_at: datetime
+    connection: asyncpg.Connection,
+    before: Subscription | None,
+    after: Subscription,
+    *,
+    what: str,
+    effective_at: datetime,
 ) -> None:
     """The notice of a change, for the organization's webhooks."""
     ends = after.ended_at is not None and (before is None or before.ended_at is None)

@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import Counter
 
 from tallystick.base.database import AWAY, load_queries
+from tallystick.ledger.audit import ORIGIN
 from tallystick.payments.ending import Ending
 from tallystick.payments.errors import BadWebhook, WebhookClosed
 from tallystick.payments.follower import Follower, Outdated
@@ -76,6 +77,7 @@ class Inbox:
         return sum(done)
 
     async def _try(self, event_id: str) -> bool:
+        origin = ORIGIN.set(f"stripe {event_id}")
         try:
             return await self._process(event_id)
         # All of it: the event is stored, so it is safe to go on, and whatever one event raises (the database away, a
@@ -84,6 +86,8 @@ class Inbox:
             _log.exception("webhook_processing_failed", stripe_event=event_id)
             await self._postpone(event_id)
             return False
+        finally:
+            ORIGIN.reset(origin)
 
     async def _postpone(self, event_id: str) -> None:
         try:
