@@ -234,3 +234,20 @@ def test_a_default_plan_has_an_id() -> None:
 def test_compiling_twice_says_the_same() -> None:
     features = [Feature(name=f"f{n}", title="F", limits={"pro": n}) for n in range(5)]
     assert constraints(PLAN, features=features) == constraints(PLAN, NOW + timedelta(days=99), features=features)
+
+
+def test_what_stripe_bills_is_counted_and_capped_here_and_costs_nothing_here() -> None:
+    lines = (
+        'strategy = "custom"\ncharges_models = false\nusage_billing = "stripe"\n'
+        'meters = [{ meter = "agent_sessions", allowance = 5, cap = 9, overage = { price = 0.5 } }]'
+    )
+    (meter,) = constraints(read_plan(lines)).meters
+    assert (meter.meter, meter.allowance, meter.cap, meter.price) == ("agent_sessions", 5, 9, 0)
+
+
+def test_tokens_by_provider_are_in_no_gateways_document() -> None:
+    plan = msgspec.structs.replace(
+        read_plan('strategy = "flat"'), meters=(PlanMeter(meter="llm_tokens_x", price=1),), usage_billing="stripe"
+    )
+    plan = msgspec.structs.replace(plan, strategy="custom")
+    assert constraints(plan).meters == ()

@@ -11,6 +11,7 @@ Strategy = Literal["flat", "included", "overage", "payg", "prepaid", "custom"]
 Interval = Literal["month", "year"]
 AuthMode = Literal["credits", "byok", "metered"]
 Aggregation = Literal["count", "sum", "max", "unique"]
+UsageBilling = Literal["own", "stripe"]
 
 DOLLARS: Final = "dollars"
 """The meter whose unit is one nanocredit of what models are charged by the price book."""
@@ -75,6 +76,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     default: bool = False
     """The plan of every organization without a subscription; one plan at most."""
     stripe_price: str | None = None
+    usage_billing: UsageBilling = "own"
+    """Who bills the units of priced meters: our own ledger, or Stripe, which is told how many there were."""
+
+    @property
+    def billed_by_stripe(self) -> tuple[PlanMeter, ...]:
+        """The meters whose units Stripe bills, and our ledger does not."""
+        return tuple(meter for meter in self.meters if meter.price is not None and self.usage_billing == "stripe")
 
 
 class Meter(msgspec.Struct, frozen=True, kw_only=True):

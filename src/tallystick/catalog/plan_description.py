@@ -33,6 +33,7 @@ def describe_plan(plan: Plan) -> dict[str, str | None]:
         "grace_days": str(plan.grace_days),
         "default": "true" if plan.default else None,
         "stripe_price": plan.stripe_price,
+        "usage_billing": None if plan.usage_billing == "own" else plan.usage_billing,
     }
 
 

@@ -17,6 +17,7 @@ from tallystick.catalog.plan import CONCURRENCY, Feature, Meter, Plan, PlanMeter
 from tallystick.catalog.plan_meters import COUNT_MAX, read_plan_meter
 from tallystick.catalog.strategy_rules import charges_models, strategy_problems
 from tallystick.catalog.tables import FeatureTable, Limit, MeterTable, PlanTable
+from tallystick.catalog.usage_billing import is_token_meter, usage_billing_problems
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _NAME_WORDS: Final = "lower-case letters, digits and '_', a letter first"
@@ -28,6 +29,8 @@ def read_meter(table: MeterTable, where: str) -> Meter:
     found = [*_unless(NAME.fullmatch(table.name), f"name must be {_NAME_WORDS}"), *_words(table, "title", "unit")]
     if table.name in BUILT_IN:
         found.append("is built in and needs no table; a meter of your own needs a name of its own")
+    if is_token_meter(table.name):
+        found.append("is a provider's, counted where a plan prices it; a meter of your own needs another name")
     if table.name == CONCURRENCY:
         found.append("is what plans limit by rates = { concurrency = ... }; a meter needs another name")
     _raise(found, where)
@@ -76,8 +79,10 @@ def read_plan(table: PlanTable, where: str) -> Plan:
         grace_days=table.grace_days,
         default=table.default,
         stripe_price=table.stripe_price,
+        usage_billing=table.usage_billing,
     )
     found += strategy_problems(plan, written=table.charges_models)
+    found += usage_billing_problems(plan)
     if plan.default and plan.amount_minor:
         found.append("a default plan must have price = 0, for nobody is billed for it")
     _raise(found, where)

@@ -7,6 +7,7 @@ from tallystick.catalog.document import ANY, Document, EntryKind, Provider, Rout
 from tallystick.catalog.meters import BUILT_IN
 from tallystick.catalog.plan import Feature, Plan
 from tallystick.catalog.timeline import Wanted
+from tallystick.catalog.usage_billing import token_meters
 
 D = TypeVar("D", bound=Document)
 
@@ -55,7 +56,7 @@ def _plan_names(plans: list[Plan], named: Mapping[EntryKind, set[str]], *, open_
     meters = named["meter"] | BUILT_IN.keys()
     for plan in plans:
         for meter in plan.meters:
-            if meter.meter not in meters:
+            if meter.meter not in meters and not _is_of_provider(meter.meter, named["provider"]):
                 yield f"plan {plan.slug}: there is no meter {meter.meter}; known are {', '.join(sorted(meters))}"
         for feature in plan.quotas:
             if feature not in named["feature"]:
@@ -64,6 +65,10 @@ def _plan_names(plans: list[Plan], named: Mapping[EntryKind, set[str]], *, open_
         for route in () if open_models else plan.routes or ():
             if route not in named["route"]:
                 yield f"plan {plan.slug}: there is no route {route}"
+
+
+def _is_of_provider(meter: str, providers: set[str]) -> bool:
+    return any(meter in token_meters(provider) for provider in providers)
 
 
 def _one_default(plans: list[Plan]) -> Iterator[str]:

@@ -105,7 +105,8 @@ def _some_meter(plan: Plan) -> Iterator[str]:
 
 
 def _needs_credit(plan: Plan) -> Iterator[str]:
-    if not plan.credit_limit:
+    # What Stripe bills is never owed here.
+    if not plan.credit_limit and (plan.usage_billing == "own" or plan.charges_models):
         yield f"credit_limit must say what may be owed before a request is refused, as {plan.strategy} is billed later"
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from tallystick.catalog.plan import Aggregation, Interval, Strategy
+from tallystick.catalog.plan import Aggregation, Interval, Strategy, UsageBilling
 
 Limit = int | Literal["unlimited"]
 """TOML has no null: what has no end says so."""
@@ -157,6 +157,7 @@ class PlanTable(Table, frozen=True, kw_only=True):
     grace_days: int = 7
     default: bool = False
     stripe_price: str | None = None
+    usage_billing: UsageBilling = "own"
 
 
 TABLES: dict[str, type[Table]] = {

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from tallystick.catalog.plan import AuthMode, Feature, Plan, Strategy
-from tallystick.constraints.constraints import Constraints, PeriodRule
+from tallystick.catalog.plan import AuthMode, Feature, Plan, PlanRates, Strategy
+from tallystick.catalog.usage_billing import is_token_meter
+from tallystick.constraints.constraints import Constraints, MeterConstraint, PeriodRule
 from tallystick.constraints.strategies import custom, flat, included, overage, payg, prepaid
 from tallystick.constraints.strategies.terms import Terms
 from tallystick.constraints.subscriber import Subscriber
@@ -23,6 +25,14 @@ STRATEGIES: Final[dict[Strategy, Callable[[Plan], Terms]]] = {
     "prepaid": prepaid.terms,
     "custom": custom.terms,
 }
+
+_THROTTLED_TO: Final = 6
+"""Requests a minute of who owes and is throttled for it."""
+
+_OWED: Final = (
+    "A payment went back after the credits it had paid for were spent, and they are owed. "
+    "Buy credits to send requests again: what is owed is taken from them first."
+)
 
 
 def compile_constraints(
@@ -47,17 +57,27 @@ def compile_constraints(
         access_reason=access.reason,
         auth_modes=_auth_modes(plan.auth_modes, overrides.metered_enabled),
         charges_models=terms.charges_models,
-        meters=terms.meters,
+        meters=_at_our_price(terms.meters, plan),
         period=PeriodRule(anchor=subscriber.anchor, interval=plan.interval),
         tier=plan.tier,
         # A feature that left the catalog is no longer there to be used, whoever agreed on it once.
         quotas={name: agreed.get(name, limit) for name, limit in limits.items()},
         features=plan.features,
-        rates=plan.rates if overrides.rates is None else overrides.rates,
+        rates=_rates(plan.rates if overrides.rates is None else overrides.rates, subscriber),
         routes=plan.routes,
         credit_limit=terms.credit_limit if overrides.credit_limit is None else overrides.credit_limit,
         overdraft=plan.overdraft,
         default_max_tokens=plan.default_max_tokens,
+    )
+
+
+def _at_our_price(meters: tuple[MeterConstraint, ...], plan: Plan) -> tuple[MeterConstraint, ...]:
+    """What Stripe bills is counted and capped here, and costs nothing here. Tokens by provider no gateway claims."""
+    elsewhere = {meter.meter for meter in plan.billed_by_stripe}
+    return tuple(
+        replace(meter, price=0, per=1) if meter.meter in elsewhere else meter
+        for meter in meters
+        if not is_token_meter(meter.meter)
     )
 
 
@@ -69,6 +89,8 @@ class _Access(Struct, frozen=True):
 
 def _access(subscriber: Subscriber, now: datetime) -> _Access:
     name = subscriber.plan.name
+    if subscriber.restriction == "freeze":
+        return _Access(granted=False, reason=_OWED)
     if subscriber.status == "paused":
         return _Access(granted=False, reason=f"Your subscription to {name} is paused. Resume it to send requests.")
     if subscriber.status == "canceled":
@@ -77,8 +99,19 @@ def _access(subscriber: Subscriber, now: datetime) -> _Access:
         since = subscriber.past_due_since
         reason = f"The payment for {name} is due since {since:%Y-%m-%d}. Pay it to send requests."
         ends_at = since + timedelta(days=subscriber.plan.grace_days)
-        return _Access(granted=now < ends_at, until=ends_at if now < ends_at else None, reason=reason)
+        granted = now < ends_at and not subscriber.grace_over
+        return _Access(granted=granted, until=ends_at if granted else None, reason=reason)
     return _Access(granted=True)
+
+
+def _rates(rates: PlanRates, subscriber: Subscriber) -> PlanRates:
+    if subscriber.restriction != "throttle":
+        return rates
+    return replace(
+        rates,
+        requests_per_minute=min(rates.requests_per_minute or _THROTTLED_TO, _THROTTLED_TO),
+        concurrency=1,
+    )
 
 
 def _auth_modes(modes: tuple[AuthMode, ...], metered_enabled: bool) -> tuple[AuthMode, ...]:
