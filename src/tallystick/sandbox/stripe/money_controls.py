@@ -1,4 +1,4 @@
-"""Controls of money: what becomes of refunds, disputes and payouts, Stripe's own fees, cards that begin to decline."""
+"""Controls of money: refunds, disputes, payouts, fees of Stripe's own, meters, cards that begin to decline."""
 
 from typing import Annotated
 
@@ -55,6 +55,10 @@ class DeclineSaved(msgspec.Struct, forbid_unknown_fields=True):
     reason: str | None = "insufficient_funds"
 
 
+class Metering(msgspec.Struct, forbid_unknown_fields=True):
+    delay_s: float = 0.0
+
+
 class PayOut(msgspec.Struct, forbid_unknown_fields=True):
     currency: str | None = None
     arrives_after_s: float = 0.0
@@ -75,6 +79,7 @@ class MoneyControls:
             control("disputes/{id}/lose", self._lose_dispute),
             control("disputes/{id}/end_inquiry", self._end_inquiry),
             control("fees", self._take_fee),
+            control("meters", self._set_metering),
             control("payment_methods/{id}/decline", self._decline_saved),
             control("payouts", self._pay_out),
             control("payouts/{id}/fail", self._fail_payout),
@@ -129,6 +134,11 @@ class MoneyControls:
             self._world, {"currency": asked.currency}, "stripe_fee", -asked.amount, description=asked.description
         )
         return {"balance_transaction": moved}
+
+    def _set_metering(self, _: Request, body: bytes) -> object:
+        settings = self._world.keep("meter_settings")
+        settings["delay_s"] = read(body, Metering).delay_s
+        return settings
 
     def _decline_saved(self, request: Request, body: bytes) -> object:
         asked, method = read(body, DeclineSaved), self._world.get("payment_method", request.path_params["id"])
