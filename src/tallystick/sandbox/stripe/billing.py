@@ -1,6 +1,6 @@
 """What a subscription is billed for: licensed items ahead, metered ones in arrears, changes of plan when they wait."""
 
-from tallystick.sandbox.stripe import collection, invoice, invoice_line, pending_item
+from tallystick.sandbox.stripe import collection, invoice, invoice_line, meter_usage, pending_item
 from tallystick.sandbox.stripe.subscription_item import is_metered
 from tallystick.sandbox.stripe.world import Object, World
 
@@ -31,8 +31,9 @@ def arrears(world: World, subscription: Object, items: list[Object], until: int)
 
 
 def usage(world: World, subscription: Object, item: Object, until: int) -> int:
-    """How much a metered item was used since it was billed last."""
-    return 0
+    """How much a metered item was used since it was billed last. Corrections may outweigh it: then it is nothing."""
+    meter = world.get("billing.meter", item["price"]["recurring"]["meter"])
+    return max(0, meter_usage.value(world, meter, subscription["customer"], _usage_start(item), until))
 
 
 def _usage_start(item: Object) -> int:
