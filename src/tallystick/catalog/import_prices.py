@@ -12,7 +12,7 @@ from tallystick.catalog.difference import Difference
 from tallystick.catalog.document import CostProfile, Provider, Route
 from tallystick.catalog.page import held
 from tallystick.catalog.price_list import Listed, known_providers, listed, recognises
-from tallystick.catalog.publish import publish, queries
+from tallystick.catalog.publish import OPERATOR, publish, queries
 from tallystick.catalog.read import versions
 from tallystick.catalog.timeline import Change, Names, Version, Wanted, by_name, changes, latest
 
@@ -36,6 +36,7 @@ async def import_prices(
     provider: str | None = None,
     models: Sequence[str] = (),
     dry_run: bool = False,
+    by: str = OPERATOR,
 ) -> Import:
     """Publish the list's costs in force at `now` as cost profiles, from `now` on; importing again changes nothing.
 
@@ -65,7 +66,9 @@ async def import_prices(
                 else:
                     unchanged.append(target)
         # A cost is a fact: an import that shows a price to be too low is told of, and does not hide the fact.
-        difference = await publish(connection, published, appended, now=now, dry_run=dry_run, refuse_losses=False)
+        difference = await publish(
+            connection, published, appended, now=now, dry_run=dry_run, refuse_losses=False, by=by
+        )
     return Import(difference=difference, unchanged=tuple(unchanged), kept=tuple(kept), notes=tuple(notes))
 
 

@@ -18,6 +18,7 @@ from tallystick.catalog.price import KINDS, Kind
 from tallystick.catalog.publish import apply as publish_file
 from tallystick.catalog.rates import show_rate
 from tallystick.catalog.set_price import set_price
+from tallystick.cli.operator import By, operator
 from tallystick.cli.output import AsJson, console, now, show, table, with_books
 from tallystick.settings import Settings
 
@@ -39,14 +40,15 @@ def register(app: typer.Typer) -> None:
 def apply(
     file: Annotated[Path, typer.Argument(help="The catalog file (TOML).", exists=True, dir_okay=False)],
     dry_run: DryRun = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish a catalog file: providers, costs, prices, routes, packs, plans. Applying it twice changes nothing."""
-    text = file.read_text()
+    text, who = file.read_text(), operator(by)
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> Difference:
         async with pool.acquire() as connection:
-            return await publish_file(connection, text, now=now(), dry_run=dry_run)
+            return await publish_file(connection, text, now=now(), dry_run=dry_run, by=who)
 
     _show_difference(with_books(work), dry_run, as_json)
 
@@ -55,15 +57,19 @@ def import_costs(
     provider: Annotated[str | None, typer.Option(help="One provider; without it every published one.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="One model; may be given again.")] = None,
     dry_run: DryRun = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Import what providers charge us from the offline price list of genai-prices."""
+    who = operator(by)
     # The list alone takes longer to load than most commands take to run.
     from tallystick.catalog.import_prices import Import, import_prices  # noqa: PLC0415
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> Import:
         async with pool.acquire() as connection:
-            return await import_prices(connection, now=now(), provider=provider, models=model or (), dry_run=dry_run)
+            return await import_prices(
+                connection, now=now(), provider=provider, models=model or (), dry_run=dry_run, by=who
+            )
 
     done = with_books(work)
     if not as_json:
@@ -102,6 +108,7 @@ def set_one(
     image: Annotated[str | None, typer.Option(help="Credits per image.")] = None,
     allow_loss: Annotated[bool, typer.Option(help="Sell below cost on purpose.")] = False,
     dry_run: DryRun = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Set the price of a model from now on: a markup on its cost, or rates of its own."""
@@ -113,7 +120,7 @@ def set_one(
         "image": image,
     }
     given = {kind: _decimal(kind, text) for kind, text in rates.items() if text is not None}
-    factor = None if markup is None else _decimal("markup", markup)
+    factor, who = None if markup is None else _decimal("markup", markup), operator(by)
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> Difference:
         async with pool.acquire() as connection:
@@ -126,6 +133,7 @@ def set_one(
                 allow_loss=allow_loss,
                 now=now(),
                 dry_run=dry_run,
+                by=who,
             )
 
     _show_difference(with_books(work), dry_run, as_json)

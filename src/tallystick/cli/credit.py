@@ -12,6 +12,7 @@ from tallystick.base.errors import InvalidInput
 from tallystick.base.ids import id_for_request, new_id
 from tallystick.base.money import format_amount, parse_amount, to_decimal
 from tallystick.cli.accounts import Org
+from tallystick.cli.operator import By, operator
 from tallystick.cli.output import AsJson, console, fields, show, table, with_books
 from tallystick.ledger import read
 from tallystick.ledger.account import Balance
@@ -38,10 +39,11 @@ def grant(
     reason: Annotated[str, typer.Option(help="Why; kept with the grant.")] = "granted by the operator",
     expires_at: Annotated[datetime | None, typer.Option(help="When unspent ones expire (UTC).")] = None,
     request_id: Annotated[str | None, typer.Option(help="Your own id: the same one never grants twice.")] = None,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Give promotional credits to an organization."""
-    nano = parse_amount(amount)
+    nano, who = parse_amount(amount), operator(by)
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> Balance:
         async with pool.acquire() as connection:
@@ -53,6 +55,7 @@ def grant(
             operation=id_for_request(f"grant {payer}", request_id) if request_id else new_id(),
             source=reason,
             expires_at=expires_at and expires_at.replace(tzinfo=expires_at.tzinfo or UTC),
+            by=who,
         )
         async with pool.acquire() as connection:
             return await read.balance(connection, account)

@@ -10,6 +10,7 @@ from tallystick.base.errors import InvalidInput
 from tallystick.base.money import format_amount, parse_amount
 from tallystick.cli.accounts import Org
 from tallystick.cli.for_organization import run_for
+from tallystick.cli.operator import By, operator
 from tallystick.cli.output import AsJson, console, show
 from tallystick.constraints.subscriber import Overrides
 from tallystick.subscriptions.override import override as override_in_books
@@ -30,6 +31,7 @@ def override(
         typer.Option("--metered/--no-metered", help="Whether it may use our provider keys."),
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="First forget all that was agreed.")] = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Agree on something with one organization, whatever its plan says. It outlasts every change of plan."""
@@ -40,6 +42,7 @@ def override(
     }
     given = {name: value for name, value in rates.items() if value is not None}
     quotas = dict(_quota(text) for text in quota or ())
+    who = operator(by)
     limit = None if credit_limit in {None, "plan"} else _credits(str(credit_limit))
     if not (given or quotas or clear) and credit_limit is None and metered is None:
         raise InvalidInput("override", "needs something to agree on, or --clear")
@@ -57,7 +60,7 @@ def override(
                 metered_enabled=kept.metered_enabled if metered is None else metered,
             )
 
-        return await override_in_books(connection, payer, edit)
+        return await override_in_books(connection, payer, edit, by=who)
 
     agreed = run_for(org, work)
     show(

@@ -15,6 +15,7 @@ from tallystick.catalog.plan import Plan
 from tallystick.catalog.read import plan_version
 from tallystick.cli.accounts import Org
 from tallystick.cli.for_organization import run_for
+from tallystick.cli.operator import By, operator
 from tallystick.cli.output import AsJson, console, fields, now, show, table, with_books
 from tallystick.cli.override import describe_agreed, override
 from tallystick.constraints.subscriber import Overrides
@@ -52,10 +53,12 @@ def start(
     trial_days: Annotated[
         int | None, typer.Option(help="Days of trial; by default the plan's, for a first subscription.", min=0)
     ] = None,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Subscribe an organization to a plan from now on."""
-    made = run_for(org, lambda connection, payer: subscribe(connection, payer, plan, trial_days=trial_days))
+    who = operator(by)
+    made = run_for(org, lambda connection, payer: subscribe(connection, payer, plan, trial_days=trial_days, by=who))
     until = f", on trial until {_moment(made.trial_ends_at)}" if made.trial_ends_at else ""
     _show(made, as_json, f"Subscribed to {plan}{until}. {made.id}")
 
@@ -65,12 +68,14 @@ def change(
     plan: Slug,
     when: Annotated[When, typer.Option(help="auto: a dearer plan now, a cheaper one at the period's end.")] = "auto",
     restart_period: Annotated[bool, typer.Option(help="Begin a new billing period now.")] = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Change the plan of a subscription. What it comes to is shown and kept; nothing is charged."""
+    who = operator(by)
 
     def work(connection: asyncpg.Connection, payer: str) -> Awaitable[Changed]:
-        return change_plan(connection, payer, plan, when=when, restart_period=restart_period)
+        return change_plan(connection, payer, plan, when=when, restart_period=restart_period, by=who)
 
     _show_change(run_for(org, work), plan, as_json)
 
@@ -78,22 +83,27 @@ def change(
 def cancel_one(
     org: Org,
     at_once: Annotated[bool, typer.Option("--at-once", help="Not at the end of the period, but now.")] = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """End a subscription when its period ends. `resume` takes that back before."""
-    after = run_for(org, lambda connection, payer: cancel(connection, payer, at_once=at_once))
+    who = operator(by)
+    after = run_for(org, lambda connection, payer: cancel(connection, payer, at_once=at_once, by=who))
     ends_at = after.ended_at or after.cancel_at
     _show(after, as_json, f"The subscription {'ended' if after.ended_at else 'ends'} at {_moment(ends_at)}.")
 
 
-def pause_one(org: Org, as_json: AsJson = False) -> None:
+def pause_one(org: Org, by: By = None, as_json: AsJson = False) -> None:
     """Take access away until the subscription is resumed."""
-    _show(run_for(org, pause), as_json, "Paused: requests are refused until it is resumed.")
+    who = operator(by)
+    after = run_for(org, lambda connection, payer: pause(connection, payer, by=who))
+    _show(after, as_json, "Paused: requests are refused until it is resumed.")
 
 
-def resume_one(org: Org, as_json: AsJson = False) -> None:
+def resume_one(org: Org, by: By = None, as_json: AsJson = False) -> None:
     """End a pause, and take back a cancellation that waits for the period's end."""
-    after = run_for(org, resume)
+    who = operator(by)
+    after = run_for(org, lambda connection, payer: resume(connection, payer, by=who))
     _show(after, as_json, f"The subscription is {after.status}.")
 
 
@@ -166,6 +176,7 @@ def move_some(
     plan: Slug,
     org: Annotated[str | None, typer.Argument(help="One organization's id.")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every subscriber of an older version.")] = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Move subscribers of a plan's older version to the one that is sold now. Nobody is moved otherwise.
@@ -174,13 +185,15 @@ def move_some(
     """
     if (org is None) != everyone:
         raise InvalidInput("move", "needs either an organization or --all")
+    who = operator(by)
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> Moved:
         if org is None:
-            return await move_all(pool, plan, progress=lambda done: console.print(f"{done} moved") if tells else None)
+            told = (lambda done: console.print(f"{done} moved")) if tells else (lambda _done: None)
+            return await move_all(pool, plan, by=who, progress=told)
         async with pool.acquire() as connection:
             payer, _account = await resolve_payer(connection, org)
-            await move(connection, payer, plan)
+            await move(connection, payer, plan, by=who)
             return Moved(moved=1, left={})
 
     tells = everyone and not as_json

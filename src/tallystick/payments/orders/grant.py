@@ -8,6 +8,8 @@ import asyncpg
 
 from tallystick.base.database import load_queries
 from tallystick.base.errors import InvalidInput
+from tallystick.ledger import audit
+from tallystick.base.money import to_decimal
 from tallystick.ledger.account import PlatformAccount
 from tallystick.ledger.lot import add_lot
 from tallystick.ledger.post import Transfer, post
@@ -34,6 +36,7 @@ async def grant(
     kind: GrantKind = "promotional",
     expires_at: datetime | None = None,
     priority: int = 0,
+    by: str = "operator",
 ) -> bool:
     """Credit `amount` nanocredits once per `operation`; False when that was done before.
 
@@ -64,4 +67,12 @@ async def grant(
             source=f"grant:{operation}",
         )
         await _queries.keep(connection, operation=operation, account=account, kind=kind, amount=amount, source=source)
+        await audit.record(
+            connection,
+            "credits.granted",
+            by=by,
+            subject=str(operation),
+            organization=await _queries.organization_of(connection, account=account),
+            after={"kind": kind, "credits": to_decimal(amount), "source": source, "expires_at": expires_at},
+        )
     return True
