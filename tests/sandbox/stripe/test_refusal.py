@@ -50,7 +50,7 @@ def test_what_a_parameter_names_and_is_not_there_is_a_400(shop, checkout):
         ({"line_items": []}, "parameter_missing", "line_items"),
         ({"success_url": ""}, "parameter_missing", "success_url"),
         ({"success_url": "javascript:alert(1)"}, "url_invalid", "success_url"),
-        ({"mode": "subscription"}, None, "mode"),
+        ({"mode": "setup"}, None, "mode"),
         ({"colour": "red"}, "parameter_unknown", "colour"),
         ({"payment_intent_data": {"colour": "red"}}, "parameter_unknown", "payment_intent_data[colour]"),
         ({"expires_at": 12}, None, "expires_at"),

@@ -1,8 +1,8 @@
-"""Checkout sessions in payment mode: one hosted page, paid at most once, open until paid or expired."""
+"""Checkout sessions: one hosted page for a payment or for a subscription, open until complete or expired."""
 
 from collections.abc import Mapping
 
-from tallystick.sandbox.stripe import line_item, payment_intent
+from tallystick.sandbox.stripe import line_item, payment_intent, subscription_checkout
 from tallystick.sandbox.stripe.amount import check_amount
 from tallystick.sandbox.stripe.call import Call, Route
 from tallystick.sandbox.stripe.listing import page, select
@@ -21,29 +21,36 @@ _SWITCHES = ("adaptive_pricing", "automatic_tax", "invoice_creation", "phone_num
 def create(call: Call) -> Object:
     world, parameters = call.world, call.parameters
     mode = parameters.choice("mode", ("payment", "setup", "subscription"))
-    if mode != "payment":
-        raise invalid_parameter("mode", "The sandbox simulates Checkout in `payment` mode only.")
+    if mode not in {"payment", "subscription"}:
+        raise invalid_parameter("mode", "The sandbox simulates Checkout in `payment` and `subscription` mode only.")
     items = line_item.read(call)
     given = _read(parameters, world.now())
-    described = parameters.level("payment_intent_data")
-    template = payment_intent.description(described or Parameters({}))
+    subscribes = mode == "subscription"
+    if subscribes:
+        template = subscription_checkout.read(parameters, items, world.now())
+        given |= subscription_checkout.fields(parameters, given)
+    else:
+        template = _read_payment(parameters, items)
+    free = subscribes and subscription_checkout.has_trial(template)
     parameters.finish()
     if given["customer"] is not None:
         world.get("customer", given["customer"], param="customer")
-    total = sum(item_price["unit_amount"] * quantity for item_price, _, quantity in items)
+    unpaid = [free and found["recurring"] is not None for found, _, _ in items]
+    total = sum(line_item.cost(found, n) for (found, _, n), nothing in zip(items, unpaid, strict=True) if not nothing)
     currency = items[0][0]["currency"]
-    check_amount(total, currency, what="The Checkout Session's total amount due", param="line_items")
+    if total or not subscribes:
+        check_amount(total, currency, what="The Checkout Session's total amount due", param="line_items")
     identifier = world.identifiers.new("cs_test_")
     session = defaults(identifier, world.now()) | given
     session |= {"amount_subtotal": total, "amount_total": total, "currency": currency, "mode": mode}
     session["url"] = f"{world.base_url}/c/pay/{identifier}"
     world.keep("line_items")[identifier] = {
         "object": "list",
-        "data": [line_item.make(world, *item) for item in items],
+        "data": [line_item.make(world, *item, free=nothing) for item, nothing in zip(items, unpaid, strict=True)],
         "has_more": False,
         "url": f"/v1/checkout/sessions/{identifier}/line_items",
     }
-    world.keep("intent_template")[identifier] = template
+    world.keep("subscription_template" if subscribes else "intent_template")[identifier] = template
     world.later(session["expires_at"], "checkout_session.expire", identifier)
     return world.add(session)
 
@@ -74,14 +81,24 @@ def follow(world: World, event: Object) -> None:
         return
     session = world.get("checkout.session", named)
     was_open = session["status"] == "open"
-    if event["type"] == "payment_intent.succeeded":
-        session |= {"status": "complete", "payment_status": "paid", "url": None}
-        world.emit("checkout.session.completed" if was_open else "checkout.session.async_payment_succeeded", session)
+    if event["type"] == "payment_intent.succeeded" and was_open:
+        complete(world, session, "paid")
+    elif event["type"] == "payment_intent.succeeded":
+        session["payment_status"] = "paid"
+        world.emit("checkout.session.async_payment_succeeded", session)
     elif event["type"] == "payment_intent.processing":
-        session |= {"status": "complete", "url": None}
-        world.emit("checkout.session.completed", session)
+        complete(world, session, "unpaid")
     elif not was_open:
         world.emit("checkout.session.async_payment_failed", session)
+
+
+def complete(world: World, session: Object, payment_status: str) -> None:
+    """The customer has done all there is to do on the page."""
+    session |= {"status": "complete", "payment_status": payment_status, "url": None}
+    if session["mode"] == "subscription":
+        session |= subscription_checkout.result(world, session)
+        world.index(session)
+    world.emit("checkout.session.completed", session)
 
 
 def close(world: World, session: Object) -> None:
@@ -123,6 +140,14 @@ def list_line_items(call: Call) -> Object:
     return page(call, call.world.keep("line_items")[call.id]["data"])
 
 
+def _read_payment(parameters: Parameters, items: list[tuple[Object, Object | None, int | None]]) -> Object:
+    """What the intent of a payment is to say."""
+    if any(item_price["recurring"] is not None for item_price, _, _ in items):
+        message = "You specified `payment` mode but passed a recurring price. Switch to `subscription` mode."
+        raise Refusal(400, message, param="line_items")
+    return payment_intent.description(parameters.level("payment_intent_data") or Parameters({}))
+
+
 def _read(parameters: Parameters, now: int) -> Object:
     """The fields a session takes over as they are given."""
     expires_at = parameters.integer("expires_at")
@@ -143,6 +168,7 @@ def _read(parameters: Parameters, now: int) -> Object:
     adaptive = parameters.level("adaptive_pricing")
     given: Mapping[str, object] = {
         "adaptive_pricing": {"enabled": bool(adaptive and adaptive.flag("enabled"))},
+        "allow_promotion_codes": parameters.flag("allow_promotion_codes"),
         "cancel_url": parameters.url("cancel_url"),
         "client_reference_id": parameters.text("client_reference_id", max_length=200),
         "customer": customer,

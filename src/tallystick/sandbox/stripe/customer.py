@@ -13,10 +13,10 @@ _TEXTS = ("email", "name", "description", "phone", "business_name", "individual_
 _ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
 
 
-def create(call: Call) -> Object:
-    world = call.world
+def make(world: World, *, email: str | None = None, name: str | None = None) -> Object:
+    """A customer, not stored yet."""
     identifier = world.identifiers.new("cus_")
-    customer: Object = {
+    return {
         "id": identifier,
         "object": "customer",
         "address": None,
@@ -29,7 +29,7 @@ def create(call: Call) -> Object:
         "delinquent": False,
         "description": None,
         "discount": None,
-        "email": None,
+        "email": email,
         "individual_name": None,
         "invoice_prefix": identifier[-8:].upper(),
         "invoice_settings": {
@@ -40,7 +40,7 @@ def create(call: Call) -> Object:
         },
         "livemode": False,
         "metadata": {},
-        "name": None,
+        "name": name,
         "next_invoice_sequence": 1,
         "phone": None,
         "preferred_locales": [],
@@ -48,6 +48,12 @@ def create(call: Call) -> Object:
         "tax_exempt": "none",
         "test_clock": None,
     }
+
+
+def create(call: Call) -> Object:
+    world = call.world
+    customer = make(world)
+    identifier = customer["id"]
     named = call.parameters.text("payment_method")
     customer |= _changes(call.parameters, customer)
     method = None if named is None else give(world, named, identifier)

@@ -21,7 +21,7 @@ def for_period(world: World, item: Object, start: int, end: int) -> Object:
     """A licensed item, paid ahead."""
     price, quantity = item["price"], item["quantity"]
     amount = cost(price, quantity)
-    title = f"{quantity} x {_named(world, price)} (at {_unit(price)} / {_rhythm(price)})"
+    title = f"{quantity} x {_named(world, price)} (at {_unit(price)} / {rhythm(price)})"
     return make(world, amount, price, quantity, title, (start, end), of_item(item))
 
 
@@ -34,7 +34,7 @@ def for_trial(world: World, item: Object, start: int, end: int) -> Object:
 def for_usage(world: World, item: Object, used: int, start: int, end: int) -> Object:
     """A metered item, paid when its period is over."""
     price = item["price"]
-    title = f"{used} x {_named(world, price)} (at {_unit(price)} / {_rhythm(price)})"
+    title = f"{used} x {_named(world, price)} (at {_unit(price)} / {rhythm(price)})"
     return make(world, cost(price, used), price, used, title, (start, end), of_item(item))
 
 
@@ -138,6 +138,6 @@ def _unit(price: Object) -> str:
     return f"{price['unit_amount_decimal']} minor units"
 
 
-def _rhythm(price: Object) -> str:
+def rhythm(price: Object) -> str:
     interval, count = price["recurring"]["interval"], price["recurring"]["interval_count"]
     return str(interval) if count == 1 else f"{count} {interval}s"

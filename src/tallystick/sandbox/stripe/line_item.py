@@ -1,6 +1,6 @@
 """Line items: what a checkout session sells, by a stored price or by `price_data` on the spot."""
 
-from tallystick.sandbox.stripe import price
+from tallystick.sandbox.stripe import invoice_line, price
 from tallystick.sandbox.stripe.call import Call
 from tallystick.sandbox.stripe.parameters import Parameters
 from tallystick.sandbox.stripe.refusal import Refusal, invalid_parameter
@@ -9,8 +9,8 @@ from tallystick.sandbox.stripe.world import Object, World
 _QUANTITY_MAX = 999_999
 
 
-def read(call: Call) -> list[tuple[Object, Object | None, int]]:
-    """(price, new product, quantity) of each item, nothing of it stored yet."""
+def read(call: Call) -> list[tuple[Object, Object | None, int | None]]:
+    """(price, new product, quantity) of each item, nothing of it stored yet. What is metered has no quantity."""
     items = [_read_one(call.world, item) for item in call.parameters.levels("line_items")]
     if not items:
         raise invalid_parameter("line_items", "Missing required param: line_items.", "parameter_missing")
@@ -20,10 +20,13 @@ def read(call: Call) -> list[tuple[Object, Object | None, int]]:
     return items
 
 
-def make(world: World, item_price: Object, new_product: Object | None, quantity: int) -> Object:
+def make(
+    world: World, item_price: Object, new_product: Object | None, quantity: int | None, *, free: bool = False
+) -> Object:
+    """An item, its price stored with it. What a trial makes free costs nothing yet."""
     if item_price["id"] not in world.objects.get("price", {}):
         price.store(world, item_price, new_product)
-    amount = item_price["unit_amount"] * quantity
+    amount = 0 if free else cost(item_price, quantity)
     return {
         "id": world.identifiers.new("li_"),
         "object": "item",
@@ -40,13 +43,22 @@ def make(world: World, item_price: Object, new_product: Object | None, quantity:
     }
 
 
-def _read_one(world: World, item: Parameters) -> tuple[Object, Object | None, int]:
-    quantity = item.require(item.integer("quantity", minimum=1, maximum=_QUANTITY_MAX), "quantity")
+def cost(item_price: Object, quantity: int | None) -> int:
+    return invoice_line.cost(item_price, quantity or 0)
+
+
+def _read_one(world: World, item: Parameters) -> tuple[Object, Object | None, int | None]:
+    quantity = item.integer("quantity", minimum=1, maximum=_QUANTITY_MAX)
     named, described = item.text("price"), item.level("price_data")
     if (named is None) == (described is None):
         raise invalid_parameter(item.name("price"), "Each line item needs exactly one of `price` and `price_data`.")
     if described is not None:
         # A price made on the spot sells once: it is stored inactive, like at Stripe.
-        made, new_product = price.make(world, described, active=False)
-        return made, new_product, quantity
-    return world.get("price", str(named), param=item.name("price")), None, quantity
+        found, new_product = price.make(world, described, active=False)
+    else:
+        found, new_product = world.get("price", str(named), param=item.name("price")), None
+    if (found["recurring"] or {}).get("usage_type") != "metered":
+        return found, new_product, item.require(quantity, "quantity")
+    if quantity is not None:
+        raise invalid_parameter(item.name("quantity"), "Quantity should not be specified where usage_type is metered.")
+    return found, new_product, None

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tallystick.sandbox.stripe import checkout_payment, instrument, payment
+from tallystick.sandbox.stripe import checkout_payment, instrument, payment, subscription_checkout
 from tallystick.sandbox.stripe.amount import format_amount
 from tallystick.sandbox.stripe.instrument import Instrument
 from tallystick.sandbox.stripe.refusal import Refusal
@@ -48,7 +48,7 @@ class PaymentPage:
             return self._message("This link has expired", "Go back to the shop and start again.", 410, session)
         if session["status"] == "complete":
             return self._message("You have already paid", "Thank you. There is nothing more to do.", 200, session)
-        return self._form(session, {}, problem=self._last_error(session))
+        return self._form(session, {}, problem=checkout_payment.problem_of(self._world, session))
 
     async def _pay(self, request: Request) -> Response:
         session = self._session(request)
@@ -56,7 +56,7 @@ class PaymentPage:
             return self._message("Nothing to pay here", "This link is not known. Check the address.", 404)
         typed = _typed(await request.form())
         used, problem = _instrument(session, typed)
-        if used is None:
+        if used is None and checkout_payment.needs_method(session):
             return self._form(session, typed, problem=problem, status=422)
         try:
             intent = checkout_payment.pay(
@@ -84,11 +84,11 @@ class PaymentPage:
             return self._message("Thank you", "Your bank has answered. You can close this page.", 200)
         return self._after(self._world.get("checkout.session", named), intent)
 
-    def _after(self, session: Object, intent: Object) -> Response:
+    def _after(self, session: Object, intent: Object | None) -> Response:
         """Where an attempt leads. Always a redirect: a reload of the next page must not pay again."""
         if session["status"] == "complete":
             return RedirectResponse(_success_url(session), 303, _HEADERS)
-        if intent["status"] == "requires_action":
+        if intent is not None and intent["status"] == "requires_action":
             return RedirectResponse(f"/c/authenticate/{intent['id']}", 303, _HEADERS)
         return RedirectResponse(f"/c/pay/{session['id']}", 303, _HEADERS)
 
@@ -106,15 +106,12 @@ class PaymentPage:
             email=checkout_payment.email_of(self._world, session) or "",
             typed=defaultdict(str, typed),
             problem=problem,
+            asked=checkout_payment.needs_method(session),
+            act=subscription_checkout.button(self._world, session),
+            terms=subscription_checkout.terms(self._world, session),
             cards=instrument.CARDS,
             accounts=instrument.BANK_ACCOUNTS,
         )
-
-    def _last_error(self, session: Object) -> str:
-        if session["payment_intent"] is None:
-            return ""
-        error = self._world.get("payment_intent", session["payment_intent"])["last_payment_error"]
-        return str(error["message"]) if error else ""
 
     def _message(self, title: str, text: str, status: int, session: Object | None = None) -> Response:
         back = ""

@@ -1,5 +1,6 @@
 """What happens to a subscription by itself, when its time has come: renewal, end of a trial, expiry, cancellation."""
 
+import math
 from typing import Final
 
 from tallystick.sandbox.stripe import billing, collection, invoice, recurring, standing
@@ -11,17 +12,27 @@ _WARNING_S: Final = 3 * _DAY_S
 
 
 def plan(world: World, subscription: Object) -> None:
-    """Notes the next moment at which something happens. To be called after every change of a date."""
-    moments = [at for at in _moments(world, subscription) if at is not None]
-    if moments:
+    """Notes the next moment at which something happens, unless an earlier one is noted: then it looks again. To be
+    called after every change of a date."""
+    noted, moments = world.keep("subscription_turns"), [at for at in _moments(world, subscription) if at is not None]
+    if moments and min(moments) < noted.get(subscription["id"], math.inf):
+        noted[subscription["id"]] = min(moments)
         world.later(min(moments), "subscription.turn", subscription["id"])
 
 
 def turn(world: World, named: str) -> None:
-    """Does what is due, and only that: what was noted here may be outdated long since."""
-    subscription, now = world.get("subscription", named), world.now()
-    if all(at is None or at > now for at in _moments(world, subscription)):
+    """A noted moment has come: does what is due, if it still is, and notes the next one."""
+    subscription, noted = world.get("subscription", named), world.keep("subscription_turns")
+    if noted.get(named, math.inf) > world.now():
         return
+    del noted[named]
+    if any(at is not None and at <= world.now() for at in _moments(world, subscription)):
+        _take_turn(world, subscription)
+    plan(world, subscription)
+
+
+def _take_turn(world: World, subscription: Object) -> None:
+    now = world.now()
     cancel_at, paused = subscription["cancel_at"], subscription["pause_collection"]
     if subscription["status"] == "incomplete":
         standing.expire(world, subscription)
@@ -33,11 +44,10 @@ def turn(world: World, named: str) -> None:
     elif subscription["status"] == "trialing" and subscription["trial_end"] <= now:
         end_trial(world, subscription)
     elif subscription["status"] == "trialing":
-        world.keep("trial_warnings")[named] = subscription["trial_end"]
+        world.keep("trial_warnings")[subscription["id"]] = subscription["trial_end"]
         world.emit("customer.subscription.trial_will_end", subscription)
     else:
         _renew(world, subscription)
-    plan(world, subscription)
 
 
 def end_trial(world: World, subscription: Object) -> None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tallystick.sandbox.stripe import billing, collection, invoice, invoice_line, recurring, renewal, subscription_item
-from tallystick.sandbox.stripe.standing import change, default_method
 from tallystick.sandbox.stripe.refusal import Refusal
+from tallystick.sandbox.stripe.standing import change, default_method
 from tallystick.sandbox.stripe.subscription_fields import defaults
 from tallystick.sandbox.stripe.subscription_item import Wanted
 from tallystick.sandbox.stripe.world import Object, World
