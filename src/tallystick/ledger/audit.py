@@ -11,6 +11,8 @@ from tallystick.base.database import load_queries
 
 queries = load_queries(__file__, "audit.sql")
 
+_encoder = msgspec.json.Encoder(decimal_format="number", order="sorted")
+
 ORIGIN: Final[ContextVar[str]] = ContextVar("tallystick_audit_origin", default="process")
 """From where what runs now was asked for: the edges set it (an address, 'cli', 'upkeep', 'stripe evt_...')."""
 
@@ -43,4 +45,4 @@ async def record(
 
 
 def _text(state: State) -> str | None:
-    return None if state is None else msgspec.json.encode(state, order="sorted").decode()
+    return None if state is None else _encoder.encode(state).decode()

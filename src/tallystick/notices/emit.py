@@ -9,6 +9,7 @@ from tallystick.base.database import load_queries
 from tallystick.base.ids import text_id
 
 queries = load_queries(__file__, "emit.sql")
+_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 async def emit(
@@ -28,6 +29,6 @@ async def emit(
         organization=organization,
         type=type,
         key=key,
-        data=msgspec.json.encode(data).decode(),
+        data=_encoder.encode(data).decode(),
     )
     return bool(kept == "INSERT 0 1")

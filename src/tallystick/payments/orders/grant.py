@@ -8,8 +8,8 @@ import asyncpg
 
 from tallystick.base.database import load_queries
 from tallystick.base.errors import InvalidInput
-from tallystick.ledger import audit
 from tallystick.base.money import to_decimal
+from tallystick.ledger import audit
 from tallystick.ledger.account import PlatformAccount
 from tallystick.ledger.lot import add_lot
 from tallystick.ledger.post import Transfer, post
