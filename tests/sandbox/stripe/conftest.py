@@ -27,6 +27,15 @@ class Stand:
     def pass_days(self, days: float) -> int:
         return int(self.control("clock", advance_s=int(days * DAY_S))["now"])
 
+    def pass_until(self, moment: int, *, days: float = 0) -> int:
+        """Moves the clock to some time after a moment: months differ in length."""
+        return self.pass_days((moment - self.pass_days(0)) / DAY_S + days)
+
+    def pass_period(self, made: Any, *, days: float = 0.1) -> int:
+        """Moves the clock to some time after the end of a subscription's running period."""
+        item = self.v1.subscriptions.retrieve(made.id)["items"].data[0]
+        return self.pass_until(item.current_period_end, days=days)
+
     def price(self, amount: int = 2000, interval: str = "month", **more: Any) -> Any:
         product = self.v1.products.create({"name": more.pop("name", "Pro")})
         recurring = {"interval": interval, **more.pop("recurring", {})}

@@ -42,7 +42,7 @@ def test_paid_it_names_its_subscription_and_the_card_is_kept_for_the_next_period
     intent = stand.v1.payment_intents.retrieve(paid.payment.payment_intent, {"expand": ["latest_charge"]})
     assert (intent.metadata.to_dict(), intent.latest_charge.metadata.to_dict()) == ({}, {})
     assert stand.types("checkout") == ["checkout.session.completed"]
-    stand.pass_days(31)
+    stand.pass_period(session.subscription)
     bills = stand.v1.invoices.list({"subscription": session.subscription.id}).data
     assert [(bill.billing_reason, bill.status) for bill in bills] == [
         ("subscription_cycle", "paid"),
@@ -110,7 +110,7 @@ def test_what_is_sold_once_is_on_the_first_invoice_only(stand):
     session = checkout(stand, stand.price(2000), setup)
     assert session.amount_total == 2500
     stand.control(f"checkout/{session.id}/pay")
-    stand.pass_days(31)
+    stand.pass_days(31.1)
     bills = stand.v1.invoices.list({}).data
     assert [bill.total for bill in bills] == [2000, 2500]
 
@@ -138,7 +138,7 @@ def test_a_bank_s_question_is_answered_on_the_page(stand):
     httpx.post(f"{stand.address}{question}", data={"result": "passed"})
     session = stand.v1.checkout.sessions.retrieve(session.id, {"expand": ["subscription"]})
     assert session.subscription.status == "active"
-    stand.pass_days(31)  # The card was saved with the customer there: its bank asks no more.
+    stand.pass_period(session.subscription)  # The card was saved with the customer there: its bank asks no more.
     assert stand.v1.invoices.list({"limit": 1}).data[0].status == "paid"
 
 
