@@ -67,6 +67,36 @@ async def lots(connection: asyncpg.Connection, account: int) -> Sequence[Lot]:
         return [Lot(**row) async for row in queries.lots_left(connection, account=account)]
 
 
+class Left(msgspec.Struct, frozen=True, gc=False):
+    """What of a lot is neither spent nor set aside by open holds."""
+
+    lot: UUID
+    free: int
+
+
+async def left_of(connection: asyncpg.Connection, account: int, operation: UUID) -> Left:
+    """What is left of the lot that `operation` brought to `account`. Nobody spends of it until the caller's READ
+    COMMITTED transaction ends, which must be soon. Raises ValueError where it brought none."""
+    await queries.refresh_lots(connection, account=account)
+    row = await queries.left_of_lot(connection, account=account, operation=operation)
+    if row is None:
+        raise ValueError(f"operation {operation} brought no lot to account {account}")
+    return Left(row["id"], row["free"])
+
+
+async def free_credits(connection: asyncpg.Connection, account: int) -> int:
+    """What an account has that no open hold has set aside, never below zero. Nobody spends of it until the caller's
+    READ COMMITTED transaction ends, which must be soon."""
+    await queries.refresh_lots(connection, account=account)
+    free: int = await queries.free_credits(connection, account=account)
+    return free
+
+
+async def take_from(connection: asyncpg.Connection, lot: UUID, amount: int) -> None:
+    """Say that `amount` of what was just posted out of the account came from this lot, of which `left_of` told."""
+    await queries.change_lot(connection, id=lot, change=-amount)
+
+
 async def expire_due(pool: asyncpg.Pool, now: datetime) -> int:
     """Expire every lot that is due by `now` and by the database's clock; returns the nanocredits expired.
 

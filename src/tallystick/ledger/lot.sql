@@ -24,3 +24,19 @@ where remaining > 0 and expires_at is not null and expires_at <= least(:now::tim
 
 -- name: expire_lots$
 select expire_lots(:account::bigint, :now::timestamptz);
+
+-- name: refresh_lots$
+-- The account's lane stays locked until the caller's transaction ends.
+select lots_refresh(:account::bigint);
+
+-- name: left_of_lot^
+select lot.id, least(lot.remaining, greatest(a.posted - a.held, 0)) as free
+from lot
+join ledger_account as a on a.id = lot.account
+where lot.operation = :operation::uuid and lot.account = :account::bigint and lot.kind <> 'restored';
+
+-- name: free_credits$
+select greatest(posted - held, 0) from ledger_account where id = :account::bigint;
+
+-- name: change_lot!
+update lot set remaining = remaining + :change::bigint where id = :id::uuid;

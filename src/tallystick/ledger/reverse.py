@@ -19,12 +19,13 @@ def reversal_of(original: UUID) -> UUID:
     return uuid5(original, "reversal")
 
 
-async def reverse(connection: asyncpg.Connection, original: UUID) -> bool:
+async def reverse(connection: asyncpg.Connection, original: UUID, *, into: UUID | None = None) -> bool:
     """Take back an operation or a settled hold; False when it was taken back before. In the caller's transaction.
 
-    Credits that go back to a customer become a lot of kind 'restored', which never expires; credits that are taken
-    from a customer come out of the lot that brought them first. Raises NotFound, Conflict for a reversal of a
-    reversal, InsufficientCreditsError when the account cannot give the credits back.
+    Credits that go back to a customer return to the lot `into` that they were taken from, or become a lot of kind
+    'restored', which never expires; credits that are taken from a customer come out of the lot that brought them
+    first. Raises NotFound, Conflict for a reversal of a reversal, InsufficientCreditsError when the account cannot
+    give the credits back.
     """
     transfers = [Transfer(*row) async for row in queries.transfers_reversed(connection, operation=original)]
     if not transfers:
@@ -39,6 +40,8 @@ async def reverse(connection: asyncpg.Connection, original: UUID) -> bool:
     for account, change in sorted(_customer_changes(transfers).items()):
         if change < 0:
             await queries.take_from_lots(connection, operation=original, account=account, amount=-change)
+        elif change > 0 and into is not None:
+            await queries.put_back(connection, lot=into, account=account, amount=change)
         elif change > 0:
             await add_lot(
                 connection,

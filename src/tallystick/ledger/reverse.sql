@@ -26,3 +26,6 @@ from (
     where operation = :operation::uuid and account = :account::bigint
 ) as of_operation
 where lot.id = of_operation.id;
+
+-- name: put_back!
+update lot set remaining = remaining + :amount::bigint where id = :lot::uuid and account = :account::bigint;

@@ -3,5 +3,6 @@
 from typing import Any, Final
 
 from tallystick.payments.follower import Follower
+from tallystick.payments.refunds import follow as refunds
 
-FOLLOWERS: Final[tuple[Follower[Any], ...]] = ()
+FOLLOWERS: Final[tuple[Follower[Any], ...]] = (refunds.follower,)

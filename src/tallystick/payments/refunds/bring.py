@@ -1,0 +1,90 @@
+"""Bring the books of one order up to its refunds and disputes: what went back is taken back once, what came back is
+given back once. Told again, nothing changes, whatever was told in between."""
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from tallystick.base.errors import Unavailable
+from tallystick.base.ids import id_for_request
+from tallystick.payments.debts.collect import collect
+from tallystick.payments.debts.debt import DISPUTE_POLICY
+from tallystick.payments.orders.change import mark_refunded
+from tallystick.payments.orders.order import Order
+from tallystick.payments.refunds.clawback import Cause, give_back, in_force, queries, take_back
+from tallystick.payments.refunds.dispute import disputes_of
+from tallystick.payments.refunds.refund import Refund, refunds_of
+
+
+async def bring(connection: asyncpg.Connection, order: Order, *, by: str) -> str | None:
+    """In the caller's transaction, which keeps the order locked and has the organization's turn, and does nothing
+    more. Why something could not be done, in words; None where all is.
+
+    Raises Unavailable as long as it depends on what Stripe answers to a refund of ours."""
+    refunds = await refunds_of(connection, order.id)
+    causes = [*_of_refunds(refunds), *await _of_disputes(connection, order)]
+    problem = None
+    if order.operation is None:
+        # Its money was never credited: there is nothing to take back. No more than was asked for counts.
+        refunded = min(order.amount_minor, sum(cause.amount_minor for cause in causes if cause.refund))
+        disputed = min(order.amount_minor - refunded, sum(cause.amount_minor for cause in causes if cause.dispute))
+    else:
+        problem = await _bring_clawbacks(connection, order, causes, refunds)
+        found = await in_force(connection, order)
+        refunded = sum(one.amount_minor for one in found if one.refund is not None)
+        disputed = sum(one.amount_minor for one in found if one.dispute is not None)
+    await mark_refunded(connection, order.id, refunded_minor=refunded, disputed_minor=disputed, by=by)
+    # What came back may pay older debts, and what is owed or is not owed any more changes what may be done.
+    await collect(connection, order.organization, by=by)
+    return problem
+
+
+async def _bring_clawbacks(
+    connection: asyncpg.Connection, order: Order, causes: Sequence[Cause], refunds: Sequence[Refund]
+) -> str | None:
+    wanted = {cause.operation for cause in causes}
+    for clawback in await in_force(connection, order):
+        if clawback.operation not in wanted:
+            await give_back(connection, order, clawback)
+    problem = None
+    for cause in causes:
+        known = await queries.find(connection, operation=cause.operation)
+        if known is not None and known["reversed_at"] is None:
+            continue
+        left = order.amount_minor - sum(one.amount_minor for one in await in_force(connection, order))
+        if known is not None:
+            problem = f"{cause.refund or cause.dispute} was over, and its money had come back: it cannot go again"
+        elif cause.amount_minor <= left:
+            await take_back(connection, order, cause)
+        elif any(refund.state == "asked" for refund in refunds):
+            raise Unavailable(f"A refund of order {order.id} is under way; what else goes back depends on it.")
+        else:
+            problem = f"{cause.refund or cause.dispute} takes {cause.amount_minor} of a payment of which {left} is left"
+    return problem
+
+
+def _of_refunds(refunds: Sequence[Refund]) -> list[Cause]:
+    return [
+        Cause(
+            operation=id_for_request("refund", refund.id),
+            refund=refund.id,
+            amount_minor=refund.amount_minor,
+            policy="none",
+        )
+        for refund in refunds
+        if refund.in_force
+    ]
+
+
+async def _of_disputes(connection: asyncpg.Connection, order: Order) -> list[Cause]:
+    return [
+        Cause(
+            # The money can be taken again after it had come back.
+            operation=id_for_request("dispute", f"{dispute.id} {dispute.withdrawals}"),
+            dispute=dispute.id,
+            amount_minor=dispute.amount_minor,
+            policy=DISPUTE_POLICY.get(),
+        )
+        for dispute in await disputes_of(connection, order.id)
+        if dispute.in_force
+    ]

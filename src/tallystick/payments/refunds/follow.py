@@ -1,0 +1,118 @@
+"""Follow what goes back of payments: every event about a refund or a dispute makes us look at its whole payment again.
+
+So it does not matter which event comes, in which order, or how often: what is seen decides, and it only moves forward.
+"""
+
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from tallystick.payments.ending import Ending
+from tallystick.payments.follower import Follower
+from tallystick.payments.orders.order import lock
+from tallystick.payments.orders.payment import Payment
+from tallystick.payments.orders.settle import settle
+from tallystick.payments.refunds import dispute, refund
+from tallystick.payments.refunds.bring import bring
+from tallystick.payments.stripe.client import StripeClient
+from tallystick.payments.stripe.dispute import StripeDispute, disputes_of
+from tallystick.payments.stripe.payment_intent import StripePayment, read_payment_intent
+from tallystick.payments.stripe.refund import StripeRefund, refunds_of
+from tallystick.subscriptions.turn import wait_for_turn
+
+TYPES: Final = (
+    "charge.refunded",
+    "charge.refund.updated",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+)
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment, and all that went back of it, as Stripe shows it now."""
+
+    payment: StripePayment
+    refunds: list[StripeRefund]
+    disputes: list[StripeDispute]
+
+
+class _About(msgspec.Struct, frozen=True):
+    payment_intent: str | None = None
+
+
+class _Data(msgspec.Struct, frozen=True):
+    object: _About
+
+
+class _Event(msgspec.Struct, frozen=True):
+    data: _Data
+
+
+_event = msgspec.json.Decoder(_Event)
+
+
+async def look(stripe: StripeClient, payment_intent: str) -> Seen | None:
+    """The payment as it is now; None for one that is for no order of ours."""
+    payment = await read_payment_intent(stripe, payment_intent)
+    if "order_id" not in payment.metadata:
+        return None
+    return Seen(
+        payment=payment,
+        refunds=await refunds_of(stripe, payment_intent),
+        disputes=await disputes_of(stripe, payment_intent),
+    )
+
+
+async def apply(connection: asyncpg.Connection, seen: Seen) -> Ending:
+    """Bring the payment's order up to what was seen, in the caller's transaction."""
+    payment, order_id = seen.payment, seen.payment.metadata["order_id"]
+    order = await lock(connection, order_id)
+    if order is None:
+        return "quarantined", f"there is no order {order_id}"
+    # Before anything is posted: whoever publishes has the turn first, and the lane after it.
+    await wait_for_turn(connection, order.organization)
+    if order.operation is None and payment.status == "succeeded":
+        ending = await settle(connection, _paid(payment), order.id, livemode=payment.livemode)
+        order = await lock(connection, order_id) or order
+        if ending[0] == "quarantined" and order.state != "paid":
+            return ending
+    if order.operation is not None and order.stripe_payment_intent != payment.id:
+        return "ignored", f"it is about {payment.id}, which credited nothing: order {order.id} was paid by another"
+    if order.operation is None and order.state not in {"paid", "refunded", "disputed"}:
+        return "ignored", f"order {order.id} was not paid"
+    for seen_refund in seen.refunds:
+        await refund.note(connection, order, seen_refund)
+    for seen_dispute in seen.disputes:
+        await dispute.note(connection, order, seen_dispute)
+    problem = await bring(connection, order, by="stripe")
+    return ("processed", None) if problem is None else ("quarantined", problem)
+
+
+async def _read(_pool: asyncpg.Pool, stripe: StripeClient, body: bytes) -> Seen | None:
+    payment_intent = _event.decode(body).data.object.payment_intent
+    return None if payment_intent is None else await look(stripe, payment_intent)
+
+
+def _paid(payment: StripePayment) -> Payment:
+    return Payment(
+        outcome="paid",
+        order_id=payment.metadata.get("order_id"),
+        organization=payment.metadata.get("organization"),
+        user_id=payment.metadata.get("user_id"),
+        payment_intent=payment.id,
+        session=None,
+        customer=payment.customer,
+        asked_minor=payment.amount,
+        received_minor=payment.amount_received,
+        currency=payment.currency,
+    )
+
+
+follower: Final = Follower[Seen](types=TYPES, read=_read, apply=apply)

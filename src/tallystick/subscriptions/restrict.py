@@ -1,0 +1,40 @@
+"""Hold an organization back, whatever its plan says: to few requests a minute, or from all access."""
+
+import asyncpg
+import msgspec
+
+from tallystick.base.database import load_queries
+from tallystick.constraints.subscriber import Restriction
+from tallystick.subscriptions.publish import publish_constraints
+from tallystick.subscriptions.turn import record, wait_for_turn
+
+queries = load_queries(__file__, "restrict.sql")
+
+
+class _Held(msgspec.Struct, frozen=True):
+    restriction: Restriction | None
+
+
+async def restrict(connection: asyncpg.Connection, organization: str, kind: Restriction | None, *, by: str) -> bool:
+    """From now on `kind` holds, or nothing does; False where that was so. Where it was not, its document is published:
+    whoever posts in the same transaction has taken the turn before that, and does this last. Raises NotFound."""
+    async with connection.transaction():
+        await wait_for_turn(connection, organization)
+        before = await queries.find(connection, organization=organization)
+        if before == kind:
+            return False
+        if kind is None:
+            await queries.lift(connection, organization=organization)
+        else:
+            await queries.put(connection, organization=organization, kind=kind)
+        await record(
+            connection,
+            organization,
+            what="restricted" if kind is not None else "unrestricted",
+            by=by,
+            effective_at=await queries.moment(connection),
+            before=_Held(before),
+            after=_Held(kind),
+        )
+        await publish_constraints(connection, organization)
+    return True
