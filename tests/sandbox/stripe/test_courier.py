@@ -1,5 +1,8 @@
 """Webhooks: signed as Stripe signs, delivered until taken, and badly on request."""
 
+import contextlib
+
+import httpx
 import pytest
 import stripe
 
@@ -107,3 +110,42 @@ async def test_the_request_behind_an_event_is_named(sandbox, shop, receiver):
     (event,) = receiver.events()
     assert event.request.idempotency_key == "named-request"
     assert event.request.id.startswith("req_")
+
+
+def fate(deliveries, kind):
+    """How many copies of each event of a type there were and what became of them, oldest event first."""
+    copies = {}
+    for one in deliveries:
+        if one["type"] == kind:
+            copies.setdefault(one["event"], []).append(one["state"])
+    return list(copies.values())
+
+
+async def test_chance_loses_and_doubles_the_same_ones_for_the_same_seed(start, receiver):
+    fates = []
+    for seed in (7, 7, 8):
+        with (
+            start("tallystick.sandbox.stripe", "--webhook-url", receiver.url, "--webhook-secret", "whsec_x") as address,
+            contextlib.closing(stripe.RequestsClient()) as http_client,
+        ):
+            client = stripe.StripeClient("sk_test_x", base_addresses={"api": address}, http_client=http_client)
+            rules = {"loss_rate": 0.3, "duplicate_rate": 0.3, "delay_max_s": 0.05, "seed": seed}
+            httpx.post(f"{address}/_sandbox/webhooks/rules", json=rules)
+            for _ in range(40):
+                client.v1.customers.create({})
+            async with httpx.AsyncClient(verify=False) as raw:
+                waited = await raw.post(f"{address}/_sandbox/webhooks/wait", json={"show": False})
+                assert waited.json() == {"done": True, "deliveries": []}
+                shown = (await raw.get(f"{address}/_sandbox/webhooks/deliveries")).json()["deliveries"]
+                lost = (await raw.get(f"{address}/_sandbox/webhooks/deliveries?state=dropped")).json()["deliveries"]
+            fates.append(fate(shown, "customer.created"))
+            assert lost == [one for one in shown if one["state"] == "dropped"]
+            undelivered = client.v1.events.list({"delivery_success": False, "limit": 100}).data
+            assert {event.id for event in undelivered} == {one["event"] for one in lost}
+    assert fates[0] == fates[1] != fates[2]
+    assert {tuple(one) for one in fates[0]} == {
+        ("delivered",),
+        ("delivered", "delivered"),
+        ("dropped",),
+        ("dropped", "dropped"),
+    }

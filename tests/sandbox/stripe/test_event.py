@@ -1,3 +1,6 @@
+import contextlib
+
+import httpx
 import pytest
 import stripe
 
@@ -30,3 +33,37 @@ def test_every_event_is_reached_page_by_page(shop):
 def test_wrong_filters_are_refused(shop, wrong):
     with pytest.raises(stripe.InvalidRequestError):
         shop.v1.events.list(wrong)
+
+
+async def test_what_was_never_taken_can_be_listed_and_then_was(sandbox, shop, receiver):
+    await sandbox.control("webhooks/rules", hold=True, copies=2)
+    customer = shop.v1.customers.create({"email": "late@example.com"})
+    wanted = {"type": "customer.created", "created": {"gte": customer.created}}
+
+    def about(delivered):
+        found = shop.v1.events.list({**wanted, "delivery_success": delivered}).data
+        return [event.data.object["id"] for event in found].count(customer.id)
+
+    assert (about(False), about(True)) == (1, 0)
+    await sandbox.control("webhooks/release")
+    await sandbox.delivered()
+    assert (about(False), about(True)) == (0, 1)
+    (event,) = [one for one in shop.v1.events.list(wanted).data if one.data.object["id"] == customer.id]
+    assert event.pending_webhooks == 0
+
+
+def test_they_are_gone_after_thirty_days(start):
+    with (
+        start("tallystick.sandbox.stripe") as address,
+        contextlib.closing(stripe.RequestsClient()) as http_client,
+    ):
+        client = stripe.StripeClient("sk_test_x", base_addresses={"api": address}, http_client=http_client)
+        client.v1.customers.create({"email": "old@example.com"})
+        (old,) = client.v1.events.list().data
+        httpx.post(f"{address}/_sandbox/clock", json={"advance_s": 29 * 24 * 3600})
+        client.v1.customers.create({"email": "new@example.com"})
+        assert len(client.v1.events.list().data) == 2
+        httpx.post(f"{address}/_sandbox/clock", json={"advance_s": 24 * 3600 + 1})
+        assert [event.data.object["email"] for event in client.v1.events.list().data] == ["new@example.com"]
+        with pytest.raises(stripe.InvalidRequestError):
+            client.v1.events.retrieve(old.id)

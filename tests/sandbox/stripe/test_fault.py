@@ -1,5 +1,8 @@
 """Planned faults: what the official SDK's own retries make of them."""
 
+import contextlib
+import uuid
+
 import httpx
 import pytest
 import stripe
@@ -65,6 +68,59 @@ async def test_too_many_requests(sandbox, shop):
 async def test_a_fault_waits_for_its_path_and_can_be_taken_back(sandbox, shop):
     await sandbox.control("faults", kind="unavailable_503", method="POST", path="/v1/refunds")
     shop.v1.customers.create({})
-    assert httpx.delete(f"{sandbox.address}/_sandbox/faults").json() == {"planned": []}
+    assert httpx.delete(f"{sandbox.address}/_sandbox/faults").json() == {"planned": [], "everything": None}
     with pytest.raises(stripe.InvalidRequestError):
         shop.v1.refunds.create({"charge": "ch_nobody"})
+
+
+def faults(sandbox):
+    return httpx.get(f"{sandbox.address}/_sandbox/faults").json()["everything"]["failed"]
+
+
+async def test_each_endpoint_fails_once_in_the_next_kind_and_then_works(sandbox, shop):
+    before = shop.v1.customers.create({}).id
+    await sandbox.control("faults/everything", kinds=["unavailable_503", "rate_limited_429", "reset_after"])
+    for again in (before, before, shop.v1.customers):
+        with contextlib.suppress(stripe.StripeError):
+            shop.v1.customers.retrieve(again if isinstance(again, str) else again.create({}).id)
+    assert faults(sandbox) == {
+        "GET /v1/customers/{id}": "unavailable_503",
+        "POST /v1/customers": "rate_limited_429",
+    }
+    with pytest.raises(stripe.APIConnectionError):
+        shop.v1.balance.retrieve()
+    assert shop.v1.balance.retrieve().object == "balance"
+    assert shop.v1.customers.retrieve(shop.v1.customers.create({}).id).object == "customer"
+
+
+async def test_every_call_fails_once_before_it_works(sandbox, shop):
+    kinds = ["bad_gateway_502", "unavailable_503", "rate_limited_429", "reset_before", "reset_after"]
+    await sandbox.control("faults/everything", scope="call", kinds=kinds)
+    keys = [str(uuid.uuid4()) for _ in kinds]
+    for key in keys:
+        asked = {"email": f"{key}@example.com"}, {"idempotency_key": key}
+        with pytest.raises(stripe.StripeError):
+            shop.v1.customers.create(*asked)
+        assert shop.v1.customers.create(*asked).email == f"{key}@example.com"
+    assert list(faults(sandbox).values()) == kinds
+    with pytest.raises(stripe.StripeError):
+        shop.v1.customers.list({"email": f"{keys[-1]}@example.com"})
+    # The one whose answer was lost had been made, and its key made it once.
+    assert len(shop.v1.customers.list({"email": f"{keys[-1]}@example.com"}).data) == 1
+
+
+async def test_with_its_retries_the_sdk_does_not_notice(sandbox, patient):
+    kinds = ["bad_gateway_502", "unavailable_503", "reset_before", "reset_after", "slow"]
+    await sandbox.control("faults/everything", scope="call", kinds=kinds, seconds=0.1)
+    for _ in range(2):
+        customer = patient.v1.customers.create({})
+        method = patient.v1.payment_methods.attach("pm_card_visa", {"customer": customer.id})
+        asked = {"amount": 900, "currency": "usd", "customer": customer.id, "payment_method": method.id}
+        patient.v1.payment_intents.create({**asked, "confirm": True, "off_session": True})
+        assert len(patient.v1.charges.list({"customer": customer.id}).data) == 1
+    assert set(faults(sandbox).values()) == set(kinds)
+
+
+@pytest.mark.parametrize("wrong", [{"kinds": []}, {"kinds": ["flood"]}, {"scope": "planet"}])
+def test_a_fault_of_everything_that_makes_no_sense_is_refused(sandbox, wrong):
+    assert httpx.post(f"{sandbox.address}/_sandbox/faults/everything", json=wrong).status_code == 400

@@ -37,7 +37,7 @@ from tallystick.sandbox.stripe import (
 from tallystick.sandbox.stripe.call import Call, Endpoint, Route, find_route
 from tallystick.sandbox.stripe.connection import reset
 from tallystick.sandbox.stripe.expansion import expanded
-from tallystick.sandbox.stripe.fault import BEFORE_WORK, Fault, Faults
+from tallystick.sandbox.stripe.fault import BEFORE_WORK, Fault, Faults, Target
 from tallystick.sandbox.stripe.idempotency import Answer, Keys
 from tallystick.sandbox.stripe.parameters import Parameters
 from tallystick.sandbox.stripe.refusal import Refusal
@@ -88,7 +88,7 @@ class Api:
             _check_version(headers["Stripe-Version"])
             endpoint, identifier = _endpoint(request)
             text = await _read(request)
-            fault = self._faults.take(request.method, request.url.path)
+            fault = self._faults.take(_target(request, identifier))
             answer = await self._answer(request, endpoint, identifier, text, request_id, fault)
         except Refusal as refused:
             answer = _refused(refused, request_id)
@@ -152,6 +152,8 @@ def _refused(refused: Refusal, request_id: str) -> Answer:
 def _failure(fault: Fault) -> Refusal:
     if fault.kind == "error_500":
         return Refusal(500, "An unknown error occurred (a planned fault of the sandbox).", kind="api_error")
+    if fault.kind == "bad_gateway_502":
+        return Refusal(502, "Bad gateway (a planned fault of the sandbox).", kind="api_error", kept=False)
     if fault.kind == "rate_limited_429":
         return Refusal(429, "Request rate limit exceeded.", code="rate_limit", kept=False)
     return Refusal(503, "Stripe is not available (a planned fault of the sandbox).", kind="api_error", kept=False)
@@ -166,6 +168,12 @@ def _endpoint(request: Request) -> tuple[Endpoint, str]:
         )
         raise Refusal(404, message, kept=False)
     return found
+
+
+def _target(request: Request, identifier: str) -> Target:
+    path = request.url.path
+    template = path.replace(f"/{identifier}", "/{id}", 1) if identifier else path
+    return Target(request.method, path, template, request.headers.get("idempotency-key"))
 
 
 async def _read(request: Request) -> str:
@@ -194,7 +202,7 @@ def _response(request: Request, answer: Answer, headers: dict[str, str]) -> Resp
             headers["Idempotent-Replayed"] = "true"
     if answer.status >= 400:
         # A kept 500 would only be replayed, so Stripe asks not to try that one again.
-        headers["Stripe-Should-Retry"] = "true" if answer.status in {409, 429, 503} else "false"
+        headers["Stripe-Should-Retry"] = "true" if answer.status in {409, 429, 502, 503} else "false"
     return Response(answer.body, answer.status, headers, media_type="application/json")
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from starlette.requests import Request
@@ -13,9 +13,15 @@ from starlette.routing import Route
 from tallystick.sandbox.stripe import checkout_payment, checkout_session, due, instrument, payment
 from tallystick.sandbox.stripe.control import control, read, refusal
 from tallystick.sandbox.stripe.courier import Courier, Delivery, Disguise, Order, Rules
-from tallystick.sandbox.stripe.fault import Fault, Faults, Kind
+from tallystick.sandbox.stripe.fault import Everything, Fault, Faults, Kind, Scope
 from tallystick.sandbox.stripe.refusal import Refusal
 from tallystick.sandbox.stripe.world import API_VERSION, Object, World
+
+Rate: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+def _kinds() -> list[Kind]:
+    return ["error_500", "unavailable_503", "rate_limited_429", "reset_before", "reset_after", "slow"]
 
 
 class Pay(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,11 +56,25 @@ class PlanFault(msgspec.Struct, forbid_unknown_fields=True):
     seconds: float = 30.0
 
 
+class FailEverything(msgspec.Struct, forbid_unknown_fields=True):
+    """Each endpoint, or each call, fails once in the next of these kinds before it works."""
+
+    scope: Scope = "endpoint"
+    kinds: Annotated[list[Kind], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=_kinds)
+    method: Literal["", "GET", "POST", "DELETE"] = ""
+    path: str = "/v1/"
+    seconds: float = 1.0
+
+
 class SetRules(msgspec.Struct, forbid_unknown_fields=True):
     copies: int = 1
     delay_s: float = 0.0
     drop_next: int = 0
     hold: bool = False
+    loss_rate: Rate = 0.0
+    duplicate_rate: Rate = 0.0
+    delay_max_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    seed: int = 0
 
 
 class Release(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,7 +83,10 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Wait(msgspec.Struct, forbid_unknown_fields=True):
+    """`show` without the deliveries is quick after many thousands of them."""
+
     timeout_s: float = 10.0
+    show: bool = True
 
 
 class Resend(msgspec.Struct, forbid_unknown_fields=True):
@@ -101,6 +124,7 @@ class Controls:
             "checkout/{id}/expire": self._expire,
             "clock": self._clock,
             "faults": self._plan_fault,
+            "faults/everything": self._fail_everything,
             "webhooks/rules": self._set_rules,
             "webhooks/release": self._release,
             "webhooks/forge": self._forge,
@@ -110,6 +134,7 @@ class Controls:
             *(control(path, act) for path, act in post.items()),
             Route("/_sandbox/webhooks/wait", self._wait, methods=["POST"]),
             Route("/_sandbox/webhooks/deliveries", self._deliveries),
+            Route("/_sandbox/faults", self._show_faults),
             Route("/_sandbox/faults", self._clear_faults, methods=["DELETE"]),
         ]
 
@@ -148,14 +173,25 @@ class Controls:
 
     def _plan_fault(self, _: Request, body: bytes) -> object:
         self._faults.planned.append(Fault(**msgspec.structs.asdict(read(body, PlanFault))))
-        return {"planned": [asdict(fault) for fault in self._faults.planned]}
+        return self._faults_shown()
+
+    def _fail_everything(self, _: Request, body: bytes) -> object:
+        self._faults.everything = Everything(**msgspec.structs.asdict(read(body, FailEverything)))
+        return self._faults_shown()
+
+    async def _show_faults(self, _: Request) -> Response:
+        return JSONResponse(self._faults_shown())
 
     async def _clear_faults(self, _: Request) -> Response:
         self._faults.planned.clear()
-        return JSONResponse({"planned": []})
+        self._faults.everything = None
+        return JSONResponse(self._faults_shown())
+
+    def _faults_shown(self) -> Object:
+        return asdict(self._faults)
 
     def _set_rules(self, _: Request, body: bytes) -> object:
-        self._courier.rules = Rules(**msgspec.structs.asdict(read(body, SetRules)))
+        self._courier.follow(Rules(**msgspec.structs.asdict(read(body, SetRules))))
         return asdict(self._courier.rules)
 
     def _release(self, _: Request, body: bytes) -> object:
@@ -192,14 +228,16 @@ class Controls:
         except Refusal as refused:
             return refusal(refused)
         done = await self._courier.wait(asked.timeout_s)
-        return JSONResponse({"done": done, "deliveries": _shown(list(self._courier.deliveries.values()))})
+        shown = _shown(list(self._courier.deliveries.values())) if asked.show else []
+        return JSONResponse({"done": done, "deliveries": shown})
 
     async def _deliveries(self, request: Request) -> Response:
         event, kind = request.query_params.get("event"), request.query_params.get("type")
+        state = request.query_params.get("state")
         wanted = [
             delivery
             for delivery in self._courier.deliveries.values()
-            if event in {None, delivery.event} and kind in {None, delivery.type}
+            if event in {None, delivery.event} and kind in {None, delivery.type} and state in {None, delivery.state}
         ]
         return JSONResponse({"deliveries": _shown(wanted)})
 

@@ -25,16 +25,25 @@ Order: TypeAlias = Literal["created", "reversed", "shuffled"]
 _ATTEMPTS_MAX = 10
 _BACKOFF_MAX_S = 30.0
 _TIMEOUT_S = 20.0
+_AT_ONCE_MAX = 64
 
 
 @dataclass(slots=True)
 class Rules:
-    """What happens to events from now on. `drop_next` of them are never sent; those on hold wait for `release`."""
+    """What happens to events from now on. `drop_next` of them are never sent; those on hold wait for `release`.
+
+    Of all others `loss_rate` are lost, `duplicate_rate` come once more than they should, and each waits up to
+    `delay_max_s`, by chance: the same seed is the same chance.
+    """
 
     copies: int = 1
     delay_s: float = 0.0
     drop_next: int = 0
     hold: bool = False
+    loss_rate: float = 0.0
+    duplicate_rate: float = 0.0
+    delay_max_s: float = 0.0
+    seed: int = 0
 
 
 @dataclass(slots=True)
@@ -71,8 +80,16 @@ class Courier:
         self._client = client
         self._backoff_s = backoff_s
         self._running: set[asyncio.Task[None]] = set()
+        self._at_once = asyncio.Semaphore(_AT_ONCE_MAX)
+        self._taken: set[tuple[str, str]] = set()
         self.rules = Rules()
+        self._chance = random.Random(self.rules.seed)  # noqa: S311 - a seed exists to repeat a run exactly
         self.deliveries: dict[str, Delivery] = {}
+
+    def follow(self, rules: Rules) -> None:
+        """From now on by these rules."""
+        self.rules = rules
+        self._chance = random.Random(rules.seed)  # noqa: S311 - as above
 
     def post(self, event: Object) -> None:
         """Told of every event: sends it to whoever subscribed, by the rules in force."""
@@ -84,12 +101,17 @@ class Courier:
                 self._prepare(event, endpoint).state = "dropped"
             return
         for endpoint in endpoints:
-            for _ in range(self.rules.copies):
+            lost = self._chance.random() < self.rules.loss_rate
+            twice = self._chance.random() < self.rules.duplicate_rate
+            for _ in range(self.rules.copies + twice):
                 delivery = self._prepare(event, endpoint)
-                if self.rules.hold:
+                if lost:
+                    delivery.state = "dropped"
+                elif self.rules.hold:
                     delivery.state = "held"
                 else:
-                    self._start(delivery, delay_s=self.rules.delay_s)
+                    late_s = self._chance.uniform(0, self.rules.delay_max_s)
+                    self._start(delivery, delay_s=self.rules.delay_s + late_s)
 
     def resend(self, event: Object, copies: int, disguise: Disguise) -> list[Delivery]:
         """Sends an event, all copies at the same time, honest or in disguise. It need not be one the API knows."""
@@ -107,7 +129,7 @@ class Courier:
         if order == "reversed":
             held.reverse()
         if order == "shuffled":
-            random.shuffle(held)
+            self._chance.shuffle(held)
         queue = [delivery for delivery in held for _ in range(copies)]
         for delivery in held:
             delivery.state = "pending"
@@ -118,6 +140,8 @@ class Courier:
         """Takes up the deliveries of an earlier run."""
         for delivery in deliveries:
             self.deliveries[delivery.id] = delivery
+            if delivery.state == "delivered":
+                self._taken.add((delivery.event, delivery.endpoint))
             if delivery.state == "pending":
                 self._start(delivery, delay_s=0)
 
@@ -190,6 +214,11 @@ class Courier:
         }
         if disguise.tampered:
             body = body.replace(b'"object": "event"', b'"object":"event"', 1)
+        # Who waits for their turn must not run out of time meanwhile.
+        async with self._at_once:
+            return await self._send(delivery, body, headers)
+
+    async def _send(self, delivery: Delivery, body: bytes, headers: dict[str, str]) -> bool:
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         try:
             async with self._client.post(
@@ -203,6 +232,8 @@ class Courier:
         return 200 <= response.status < 300
 
     def _note_delivered(self, delivery: Delivery) -> None:
+        """Each endpoint counts once, however many copies it took."""
         event = self._world.objects.get("event", {}).get(delivery.event)
-        if event is not None and event["pending_webhooks"] > 0:
+        if event is not None and (delivery.event, delivery.endpoint) not in self._taken:
+            self._taken.add((delivery.event, delivery.endpoint))
             event["pending_webhooks"] -= 1

@@ -1,9 +1,13 @@
 """Events: what happened, to be read again by whoever missed the webhook."""
 
+from typing import Final
+
 from tallystick.sandbox.stripe.call import Call, Route
 from tallystick.sandbox.stripe.listing import page
-from tallystick.sandbox.stripe.refusal import invalid_parameter
-from tallystick.sandbox.stripe.world import Object
+from tallystick.sandbox.stripe.refusal import invalid_parameter, missing
+from tallystick.sandbox.stripe.world import Object, World
+
+_KEPT_S: Final = 30 * 24 * 3600
 
 
 def matches(kind: str, wanted: str) -> bool:
@@ -13,7 +17,10 @@ def matches(kind: str, wanted: str) -> bool:
 
 def retrieve(call: Call) -> Object:
     call.parameters.finish()
-    return call.world.get("event", call.id)
+    found = call.world.get("event", call.id)
+    if not _kept(call.world, found):
+        raise missing("event", call.id)
+    return found
 
 
 def list_all(call: Call) -> Object:
@@ -26,10 +33,16 @@ def list_all(call: Call) -> Object:
         call,
         call.world.all("event"),
         keep=lambda row: (
-            (not wanted or any(matches(row["type"], name) for name in wanted))
+            _kept(call.world, row)
+            and (not wanted or any(matches(row["type"], name) for name in wanted))
             and (delivered is None or (row["pending_webhooks"] == 0) == delivered)
         ),
     )
+
+
+def _kept(world: World, event: Object) -> bool:
+    """Whether it is young enough to be read again."""
+    return bool(event["created"] > world.now() - _KEPT_S)
 
 
 routes = (
