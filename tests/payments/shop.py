@@ -13,7 +13,9 @@ from tallystick.ledger import read
 from tallystick.ledger import verify as ledger_verify
 from tallystick.payments import verify as payments_verify
 from tallystick.payments.inbox.inbox import Inbox
-from tallystick.payments.orders.order import Buyer, Order, await_payment, lock, place
+from tallystick.payments.orders.change import await_payment
+from tallystick.payments.orders.order import Buyer, Order, lock
+from tallystick.payments.orders.place import place
 from tallystick.payments.orders.purchase_terms import Purchase
 from tallystick.payments.stripe.checkout import CheckoutSession
 from tallystick.payments.stripe.signature import sign

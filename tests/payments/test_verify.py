@@ -6,10 +6,13 @@ from tallystick.base.ids import new_id
 from tallystick.payments.orders.grant import grant
 from tallystick.payments.verify import checks
 
-CREDITED, AS_PAID, ORPHAN, CLEARING, GRANTS, LOTS = (check.name for check in checks)
+CREDITED, AS_PAID, ORPHAN, CLEARING, WORTH, STATE, COUPONS, TOP_UPS, GRANTS, LOTS = (
+    check.name for check in checks if check.law == 6
+)
 
 UNCREDITED = """update payment_order
-    set state = 'awaiting_payment', operation = null, credited_at = null, stripe_payment_intent = null"""
+    set state = 'awaiting_payment', operation = null, credited_at = null, stripe_payment_intent = null,
+        paid_credits = null"""
 NEVER_POSTED = """update payment_order
     set state = 'credited', operation = gen_random_uuid(), credited_at = now(), stripe_payment_intent = 'pi_x'"""
 
@@ -35,8 +38,15 @@ async def test_sound_books_pass(paid, pool):
 @pytest.mark.parametrize(
     ("defect", "found"),
     [
-        ("update payment_order set credits = credits + 1 where amount_minor = 500", {CREDITED, CLEARING, LOTS}),
+        ("update payment_order set credits = credits + 1 where amount_minor = 500", {CREDITED, LOTS}),
         ("update payment_order set operation = gen_random_uuid() where amount_minor = 500", {CREDITED, ORPHAN, LOTS}),
+        (
+            "update payment_order set paid_credits = paid_credits - 1 where amount_minor = 500",
+            {CREDITED, CLEARING, WORTH},
+        ),
+        ("update payment_order set state = 'refunded' where amount_minor = 500", {STATE}),
+        ("update payment_order set refunded_minor = 500 where amount_minor = 500", {STATE}),
+        ("update payment_order set disputed_minor = 1 where amount_minor = 500", {STATE}),
         (UNCREDITED + " where amount_minor = 500", {AS_PAID, ORPHAN, CLEARING, LOTS}),
         (NEVER_POSTED + " where state = 'awaiting_payment'", {CREDITED, AS_PAID, CLEARING}),
         ("update payment_order set amount_minor = 501 where amount_minor = 500", {AS_PAID}),

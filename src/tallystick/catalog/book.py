@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tallystick.catalog.candidate import Candidate, Model
-from tallystick.catalog.document import CredentialReference, FallbackPolicy, Pack
-from tallystick.catalog.errors import UnknownPack, UnknownPlan
+from tallystick.catalog.document import Coupon, CredentialReference, FallbackPolicy, Pack
+from tallystick.catalog.errors import UnknownCoupon, UnknownPack, UnknownPlan
 from tallystick.catalog.meters import BUILT_IN
 from tallystick.catalog.page import Held, Page, Sale, Target, held
 from tallystick.catalog.plan import Feature, Meter, Plan
@@ -67,6 +67,13 @@ class Book:
         """What is on offer, the smallest first."""
         found = [pack.document for pack in held(self._versions, "pack", Pack, _LAST).values()]
         return sorted(found, key=lambda pack: (pack.amount_minor, pack.slug))
+
+    def coupon(self, code: str, at: datetime) -> Coupon:
+        """The coupon of this code, as it is at `at`. Raises UnknownCoupon."""
+        found = held(self._versions, "coupon", Coupon, at).get(code.strip().upper())
+        if found is None:
+            raise UnknownCoupon("There is no such coupon.")
+        return found.document
 
     def plan(self, slug: str, at: datetime) -> Held[Plan]:
         """The plan as it is sold at `at`, with the id of its version. Raises UnknownPlan."""

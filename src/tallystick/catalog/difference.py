@@ -11,7 +11,8 @@ from datetime import datetime
 import msgspec
 
 from tallystick.base.money import format_amount, from_minor
-from tallystick.catalog.document import CostProfile, CredentialReference, Document, Pack, Price, Provider, Route
+from tallystick.catalog.coupon_entries import describe_coupon
+from tallystick.catalog.document import CostProfile, Coupon, CredentialReference, Document, Pack, Price, Provider, Route
 from tallystick.catalog.plan import Feature, Meter, Plan
 from tallystick.catalog.plan_description import describe_limits, describe_plan
 from tallystick.catalog.price import KINDS, Rates
@@ -67,7 +68,11 @@ def describe(document: Document) -> dict[str, str]:
                 "name": document.name,
                 "amount": f"{format_amount(from_minor(document.amount_minor))} {document.currency}",
                 "credits": format_amount(document.credits),
+                "description": document.description or None,
+                "payment": document.payment if document.payment != "checkout" else None,
             }
+        case Coupon():
+            fields = describe_coupon(document)
         case Meter():
             fields = {"title": document.title, "unit": document.unit, "aggregation": document.aggregation}
         case Feature():

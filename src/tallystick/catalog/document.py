@@ -4,6 +4,7 @@ A published document never changes, so a field may be added here with a default 
 and none may be renamed or change its unit.
 """
 
+from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from tallystick.catalog.plan import Feature, Meter, Plan
 from tallystick.catalog.price import MARKUP_ONE, Rates, Usage, amount
 
-EntryKind = Literal["provider", "cost_profile", "price", "route", "pack", "meter", "feature", "plan"]
+EntryKind = Literal["provider", "cost_profile", "price", "route", "pack", "meter", "feature", "plan", "coupon"]
 LimitParameter = Literal["max_tokens", "max_completion_tokens"]
 ANY: Final = "*"
 
@@ -97,9 +98,32 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int
     currency: str
     credits: int
+    description: str = ""
+    payment: Literal["checkout", "manual"] = "checkout"
+    """By card on a page of the payment provider, or only by an order that a person approves."""
 
 
-Document = Provider | CostProfile | Price | Route | Pack | Meter | Feature | Plan
+class Coupon(msgspec.Struct, frozen=True, kw_only=True):
+    """A code that is worth something, of four kinds, of which exactly one is set: whole percents or `amount_off_minor`
+    cents off an order's price, `bonus` nanocredits on top of an order, or `free` nanocredits for nothing."""
+
+    code: str
+    percent_off: int | None
+    amount_off_minor: int | None
+    bonus: int | None
+    free: int | None
+    free_days: int | None
+    """Days after which the free credits expire; None where they do not."""
+    starts: datetime | None
+    ends: datetime | None
+    redemptions_max: int | None
+    per_organization_max: int | None
+    packs: tuple[str, ...] | None
+    """The packs that it can be used for; None where it fits every purchase."""
+    first_purchase: bool
+
+
+Document = Provider | CostProfile | Price | Route | Pack | Meter | Feature | Plan | Coupon
 
 _TYPES: Final[dict[EntryKind, type[Document]]] = {
     "provider": Provider,
@@ -110,6 +134,7 @@ _TYPES: Final[dict[EntryKind, type[Document]]] = {
     "meter": Meter,
     "feature": Feature,
     "plan": Plan,
+    "coupon": Coupon,
 }
 _DECODERS: Final = {kind: msgspec.json.Decoder(type_) for kind, type_ in _TYPES.items()}
 _KINDS: Final = {type_: kind for kind, type_ in _TYPES.items()}
@@ -126,6 +151,8 @@ def name_of(document: Document) -> str:
             return name
         case Plan(slug=slug):
             return slug
+        case Coupon(code=code):
+            return code
         case CostProfile(provider=provider, model=model) | Price(provider=provider, model=model):
             return f"{provider}/{model}"
 

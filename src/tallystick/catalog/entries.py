@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tallystick.base.errors import InvalidAmount
-from tallystick.base.money import parse_amount, to_minor
+from tallystick.base.money import format_amount, parse_amount, to_minor
 from tallystick.catalog.document import (
     ANY,
     CostProfile,
@@ -147,8 +147,18 @@ def read_pack(table: PackTable, where: str) -> Pack:
         name=table.name,
         amount_minor=amount_minor,
         currency=currency,
-        credits=amount if table.credits is None else _amount(table.credits, where, "credits"),
+        credits=_credits(table, amount, where),
+        description=table.description,
+        payment=table.payment,
     )
+
+
+def _credits(table: PackTable, paid: int, where: str) -> int:
+    given = paid if table.credits is None else _amount(table.credits, where, "credits")
+    # What a customer paid and did not get would be nobody's: neither theirs to spend nor earned by us.
+    if given < paid:
+        raise CatalogError([f"{where}: credits must not be fewer than the amount, {format_amount(paid)}, pays for"])
+    return given
 
 
 def _amount(value: Decimal, where: str, field: str) -> int:

@@ -5,6 +5,7 @@ InvalidInput (422)
 NotFound (404)
 |-- UnknownModel           no route and no open provider has this name
 |-- UnknownPack
+|-- UnknownCoupon
 `-- UnknownPlan
 Forbidden (403)
 `-- UnpricedModel          no price, no call
@@ -52,6 +53,12 @@ class UnknownPack(NotFound):
     """There is no such pack of credits."""
 
     code = "pack_not_found"
+
+
+class UnknownCoupon(NotFound):
+    """There is no coupon of this code."""
+
+    code = "coupon_not_found"
 
 
 class UnknownPlan(NotFound):

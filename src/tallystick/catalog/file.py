@@ -8,6 +8,7 @@ from typing import Final, TypeVar, get_args, get_type_hints
 
 import msgspec
 
+from tallystick.catalog.coupon_entries import read_coupon
 from tallystick.catalog.document import ANY, Document, EntryKind, kind_of, name_of
 from tallystick.catalog.entries import read_cost_profile, read_pack, read_price, read_provider, read_route
 from tallystick.catalog.errors import CatalogError
@@ -16,6 +17,7 @@ from tallystick.catalog.references import reference_problems
 from tallystick.catalog.tables import (
     TABLES,
     CostProfileTable,
+    CouponTable,
     FeatureTable,
     MeterTable,
     PackTable,
@@ -34,6 +36,7 @@ _NAMED_BY: Final[dict[EntryKind, tuple[str, ...]]] = {
     "meter": ("name",),
     "feature": ("name",),
     "plan": ("slug",),
+    "coupon": ("code",),
 }
 
 T = TypeVar("T", bound=Table)
@@ -66,6 +69,7 @@ def parse(text: str) -> Catalog:
     reader.read(tables, "meter", MeterTable, read_meter)
     reader.read(tables, "feature", FeatureTable, read_feature)
     reader.read(tables, "plan", PlanTable, read_plan)
+    reader.read(tables, "coupon", CouponTable, read_coupon)
     reader.problems.extend(reference_problems(reader.catalog, reader.named))
     if reader.problems:
         raise CatalogError(reader.problems)
@@ -84,6 +88,7 @@ class _Reader:
             "meter": {},
             "feature": {},
             "plan": {},
+            "coupon": {},
         }
         self.named: dict[EntryKind, set[str]] = {kind: set() for kind in self.catalog}
         """Every name that is written, the entry right or wrong."""

@@ -10,6 +10,7 @@ from tallystick.catalog.candidate import Candidate, Model, candidate
 from tallystick.catalog.document import (
     ANY,
     CostProfile,
+    Coupon,
     CredentialReference,
     EntryKind,
     FallbackPolicy,
@@ -22,7 +23,7 @@ from tallystick.catalog.errors import ProviderNotReady, UnknownModel, UnpricedMo
 from tallystick.catalog.plan import Feature, Meter, Plan
 from tallystick.catalog.timeline import Names, living
 
-D = TypeVar("D", Provider, CostProfile, Price, Route, Pack, Meter, Feature, Plan)
+D = TypeVar("D", Provider, CostProfile, Price, Route, Pack, Meter, Feature, Plan, Coupon)
 Target = tuple[str, str]
 """(provider, model)"""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
-from tallystick.catalog.document import ANY, Document, EntryKind, Provider, Route
+from tallystick.catalog.document import ANY, Coupon, Document, EntryKind, Provider, Route
 from tallystick.catalog.meters import BUILT_IN
 from tallystick.catalog.plan import Feature, Plan
 from tallystick.catalog.timeline import Wanted
@@ -26,6 +26,7 @@ def reference_problems(
         *_tiers(plans, features, complete=len(plans) == len(named["plan"])),
         *_plan_names(plans, named, open_models=any(p.open_models for p in _documents(catalog, "provider", Provider))),
         *_one_default(plans),
+        *_coupon_packs(_documents(catalog, "coupon", Coupon), named["pack"]),
         *_route_features(_documents(catalog, "route", Route), named["feature"]),
     ]
 
@@ -81,6 +82,13 @@ def _route_features(routes: list[Route], features: set[str]) -> Iterator[str]:
     for route in routes:
         if route.feature is not None and route.feature not in features:
             yield f"route {route.alias}: there is no feature {route.feature}"
+
+
+def _coupon_packs(coupons: list[Coupon], packs: set[str]) -> Iterator[str]:
+    for coupon in coupons:
+        for pack in coupon.packs or ():
+            if pack not in packs:
+                yield f"coupon {coupon.code}: packs: there is no pack {pack}"
 
 
 def _documents(catalog: Mapping[EntryKind, Mapping[str, list[Wanted]]], kind: EntryKind, type_: type[D]) -> list[D]:

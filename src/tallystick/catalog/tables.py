@@ -102,6 +102,23 @@ class PackTable(Table, frozen=True, kw_only=True):
     amount: Decimal
     currency: str = "usd"
     credits: Decimal | None = None
+    description: str = ""
+    payment: Literal["checkout", "manual"] = "checkout"
+
+
+class CouponTable(Table, frozen=True, kw_only=True):
+    code: str
+    percent_off: int | None = None
+    amount_off: Decimal | None = None
+    bonus_credits: Decimal | None = None
+    free_credits: Decimal | None = None
+    free_days: int | None = None
+    starts: datetime | None = None
+    ends: datetime | None = None
+    redemptions_max: int | None = None
+    per_organization_max: Limit = 1
+    packs: list[str] | None = None
+    first_purchase: bool = False
 
 
 class MeterTable(Table, frozen=True, kw_only=True):
@@ -169,4 +186,5 @@ TABLES: dict[str, type[Table]] = {
     "meter": MeterTable,
     "feature": FeatureTable,
     "plan": PlanTable,
+    "coupon": CouponTable,
 }

@@ -23,7 +23,8 @@ def _check(name: str, query: Callable[[asyncpg.Connection], AsyncIterator[asyncp
 
 
 async def orders_as_paid(connection: asyncpg.Connection) -> list[str]:
-    """Each event that says that money came against its order; and no order credited without such an event."""
+    """Each event that says that money came against its order; and no order credited without one,
+    without Stripe's own word when it was asked, or without the approval of a named operator."""
     problems: list[str] = []
     proven: set[str] = set()
     events = await connection.cursor(_queries.acted_on.sql, list(TYPES))
@@ -38,8 +39,10 @@ async def orders_as_paid(connection: asyncpg.Connection) -> list[str]:
             if order is not None and not differences:
                 proven.add(order["id"])
     async for order in connection.cursor(_queries.credited.sql, prefetch=_CHUNK):
-        if order["id"] not in proven:
-            problems.append(f"order {order['id']} is credited, and no stored event says that it was paid")
+        by_hand = order["kind"] == "manual"
+        if not order["approved"] and (by_hand or not (order["seen"] or order["id"] in proven)):
+            lacks = "nobody approved it" if by_hand else "no stored event says that it was paid"
+            problems.append(f"order {order['id']} is credited, and {lacks}")
     return problems[:PROBLEMS_MAX]
 
 
@@ -56,7 +59,7 @@ def _differences(event: asyncpg.Record, payment: Payment, order: asyncpg.Record 
     if order is None:
         return [f"event {event['id']} was acted on, and its order {payment.order_id} does not exist"]
     compared = (
-        ("state", "credited", order["state"]),
+        ("credit", True, order["credited"]),
         ("amount", payment.received_minor, order["amount_minor"]),
         ("currency", payment.currency, order["currency"]),
         ("payment", payment.payment_intent, order["stripe_payment_intent"]),
@@ -73,7 +76,11 @@ checks: Final = [
     _check("every credited order has one purchase in the books, with its amount and account", _queries.order_posting),
     Check(law=6, name="every credited order is as its stored event says that it was paid", run=orders_as_paid),
     _check("every purchase in the books has a credited order", _queries.posting_order),
-    _check("Stripe's clearing account equals the credited orders", _queries.clearing),
+    _check("what purchases put into Stripe's clearing account equals the credited orders", _queries.clearing),
+    _check("what was paid for an order counts at its value", _queries.worth),
+    _check("an order is where what came and what went back of it put it", _queries.order_state),
+    _check("no coupon is redeemed more often than it may be", _queries.coupons),
+    _check("top-ups stay within their month's ceiling", _queries.top_ups),
     _check("every grant is in the books, and every grant in the books has a source", _queries.grants),
     _check("every lot has a payment or a grant as its source, with its amount and account", _queries.lots),
 ]

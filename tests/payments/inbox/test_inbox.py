@@ -103,7 +103,11 @@ async def test_what_does_not_match_its_order_is_set_aside(shop, type_, changed, 
     [(state, told)] = await shop.events()
     assert state == "quarantined"
     assert reason in told
-    assert (await shop.balance(), (await shop.reread(order)).state) == (0, "awaiting_payment")
+    # Money for this very order that does not fit it is known to be there; of what is another's nothing is known.
+    known = reason.startswith(("amount", "currency", "session"))
+    after = await shop.reread(order)
+    assert (await shop.balance(), after.state) == (0, "paid" if known else "awaiting_payment")
+    assert (after.reason is not None, after.stripe_payment_intent is not None) == (known, known)
     assert REGISTRY.get_sample_value("tallystick_webhook_quarantined_total") == before + 1
     await shop.receive(shop.event("payment_intent.succeeded", order))
     assert await shop.balance() == CREDITED, "the true event still counts"

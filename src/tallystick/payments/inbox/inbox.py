@@ -154,7 +154,7 @@ class Inbox:
             # The Stripe account may sell other things, too. What names a user of ours claims to be ours.
             claims = payment.user_id is not None or payment.organization is not None
             return ("quarantined", "it names no order") if claims else ("ignored", "not a purchase of credits")
-        return await settle(connection, payment, payment.order_id, livemode=header.livemode)
+        return await settle(connection, payment, payment.order_id, livemode=header.livemode, by_event=True)
 
     def _not_ours(self, header: Header) -> str | None:
         """Why no event of this origin may move money here."""

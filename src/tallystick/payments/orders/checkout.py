@@ -8,8 +8,12 @@ import msgspec
 
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict
+from tallystick.catalog.document import Coupon
 from tallystick.payments.errors import PaymentPending, PaymentRefused
-from tallystick.payments.orders.order import Buyer, Order, await_payment, mark_unpaid, place
+from tallystick.payments.orders.change import await_payment
+from tallystick.payments.orders.end_unpaid import end_unpaid
+from tallystick.payments.orders.order import Buyer, Order, lock_known
+from tallystick.payments.orders.place import place
 from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms
 from tallystick.payments.stripe.checkout import CheckoutOrder, CheckoutSession, create_checkout_session
 from tallystick.payments.stripe.client import StripeClient
@@ -36,12 +40,14 @@ async def start_checkout(
     *,
     request_id: str | None,
     now: datetime,
+    coupon: Coupon | None = None,
 ) -> StartedCheckout:
-    """Where the buyer can pay. The same `request_id` gives the same order and the same session.
+    """Where the buyer can pay; `purchase` has the coupon's price already. The same `request_id` gives the same order
+    and the same session.
 
     Raises PaymentPending when Stripe's answer is unknown: the order is kept, and the same request goes on with it.
     """
-    order = await place(pool, buyer, purchase, request_id=request_id, livemode=stripe.livemode)
+    order = await place(pool, buyer, purchase, request_id=request_id, livemode=stripe.livemode, coupon=coupon)
     if order.stripe_session is None or order.checkout_url is None:
         _refuse_dead(order, now)
         session = await _session(pool, stripe, terms, order, purchase)
@@ -66,11 +72,12 @@ async def _session(
                 id=order.id,
                 organization=order.organization,
                 user_id=order.created_by,
-                customer=await _customer(pool, stripe, order),
+                customer=await customer_of(pool, stripe, order.organization, order_id=order.id),
                 title=purchase.title,
                 amount_minor=order.amount_minor,
                 currency=order.currency,
                 success_url=f"{terms.public_url}/api/credits/purchase/paid",
+                save_card=order.save_card,
                 cancel_url=f"{terms.public_url}/api/credits/purchase/cancelled",
             ),
         )
@@ -79,16 +86,19 @@ async def _session(
         error.details["idempotency_key"] = order.request_id
         raise
     except PaymentRefused:
-        await mark_unpaid(pool, order, "failed")
+        async with pool.acquire() as connection, connection.transaction():
+            current = await lock_known(connection, order.id)
+            # A twin of this request that got its session from the same key has one that can be paid.
+            if current.stripe_session is None:
+                await end_unpaid(connection, current, "failed", by="stripe", reason="the provider refused the checkout")
         raise
 
 
-async def _customer(pool: asyncpg.Pool, stripe: StripeClient, order: Order) -> str:
-    known = await _queries.find_customer(pool, organization=order.organization, livemode=stripe.livemode)
+async def customer_of(pool: asyncpg.Pool, stripe: StripeClient, organization: str, *, order_id: str) -> str:
+    """Who the organization is at Stripe: known, or made now."""
+    known = await _queries.find_customer(pool, organization=organization, livemode=stripe.livemode)
     if known is None:
         # By order, not by organization: a failure that Stripe remembers under its key must not stay.
-        created = await create_customer(stripe, order.organization, idempotency_key=f"{order.id}-customer")
-        known = await _queries.keep_customer(
-            pool, organization=order.organization, livemode=stripe.livemode, id=created
-        )
+        created = await create_customer(stripe, organization, idempotency_key=f"{order_id}-customer")
+        known = await _queries.keep_customer(pool, organization=organization, livemode=stripe.livemode, id=created)
     return str(known)

@@ -1,24 +1,42 @@
 """Credit a paid order: the posting, the lot and the order's state, in one transaction or not at all."""
 
 import asyncpg
+import msgspec
 
+from tallystick.base.money import format_amount, from_minor
 from tallystick.ledger.account import PlatformAccount, count_lanes, lane_of, platform_account
 from tallystick.ledger.lot import add_lot
 from tallystick.ledger.post import Transfer, post
-from tallystick.payments.orders.order import Order, mark_credited
+from tallystick.notices.emit import emit
+from tallystick.payments.orders.change import change, shown
+from tallystick.payments.orders.order import Order
 
 
-async def credit(connection: asyncpg.Connection, order: Order, payment_intent: str) -> bool:
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an order may be credited: a payment at Stripe, or what an operator saw and says."""
+
+    payment_intent: str | None = None
+    approved_by: str | None = None
+    text: str | None = None
+
+
+async def credit(connection: asyncpg.Connection, order: Order, proof: Proof, *, by: str) -> bool:
     """Credit `order`, which the caller has locked and matched; False when it is credited already."""
-    if order.state == "credited":
+    if order.operation is not None:
         return False
-    clearing = await clearing_account(connection, PlatformAccount.STRIPE_CLEARING, order.account)
+    # What came is booked at what it is worth, so that Stripe's clearing account holds money; the rest is our gift.
+    worth = min(from_minor(order.amount_minor), order.credits)
+    lane = lane_of(order.account, await count_lanes(connection))
+    transfers = _money(order, worth, lane)
+    if worth < order.credits:
+        expense = platform_account(PlatformAccount.PROMOTIONAL_EXPENSE, lane)
+        transfers.append(Transfer(debit=expense, credit=order.account, amount=order.credits - worth))
     await post(
         connection,
         operation=order.crediting,
         kind="purchase",
-        transfers=[Transfer(debit=clearing, credit=order.account, amount=order.credits)],
-        fingerprint=f"{order.id} {payment_intent}",
+        transfers=transfers,
+        fingerprint=f"{order.id} {proof.payment_intent or proof.approved_by}",
     )
     await add_lot(
         connection,
@@ -28,8 +46,35 @@ async def credit(connection: asyncpg.Connection, order: Order, payment_intent: s
         amount=order.credits,
         source=order.source,
     )
-    await mark_credited(connection, order, payment_intent)
+    after = await change(
+        connection,
+        order,
+        "credited",
+        by=by,
+        operation=order.crediting,
+        paid_credits=worth,
+        amount_minor=order.amount_minor,
+        credits=order.credits,
+        stripe_payment_intent=proof.payment_intent,
+        approved_by=proof.approved_by,
+        proof=proof.text,
+    )
+    bought = {**shown(after), "gift": msgspec.Raw(format_amount(order.credits - worth).encode())}
+    await emit(connection, order.organization, "credits.purchased", bought, key=f"credits.purchased {order.id}")
     return True
+
+
+def _money(order: Order, worth: int, lane: int) -> list[Transfer]:
+    """Where the money is that pays for `worth` credits."""
+    if order.kind != "manual":
+        clearing = platform_account(PlatformAccount.STRIPE_CLEARING, lane)
+        return [Transfer(debit=clearing, credit=order.account, amount=worth)]
+    # In the bank already, or nobody would have approved it: manual clearing is passed through, and stays at zero.
+    bank, clearing = (platform_account(kind, lane) for kind in (PlatformAccount.BANK, PlatformAccount.MANUAL_CLEARING))
+    return [
+        Transfer(debit=bank, credit=clearing, amount=worth),
+        Transfer(debit=clearing, credit=order.account, amount=worth),
+    ]
 
 
 async def clearing_account(connection: asyncpg.Connection, kind: PlatformAccount, account: int) -> int:

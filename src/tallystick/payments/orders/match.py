@@ -6,26 +6,36 @@ from tallystick.payments.orders.order import Order
 from tallystick.payments.orders.payment import Payment
 
 
-def mismatch(payment: Payment, order: Order, customer: str | None, *, livemode: bool) -> str | None:
-    """Why `payment` must not touch `order`, or None when all agrees. `customer` is the organization's at Stripe."""
+def stranger(payment: Payment, order: Order, customer: str | None, *, livemode: bool) -> str | None:
+    """Why `payment` is not this order's at all, or None. `customer` is the organization's at Stripe."""
     if livemode != order.livemode:
         return f"event of {_mode(livemode)} mode for an order of {_mode(order.livemode)} mode"
-    compared = (
+    return _difference(
         ("organization", payment.organization, order.organization),
         ("user", payment.user_id, order.created_by),
         ("customer", customer if payment.customer is msgspec.UNSET else payment.customer, customer),
+    )
+
+
+def misfit(payment: Payment, order: Order) -> str | None:
+    """What about a payment of this order is other than the order asked for, or None."""
+    reason = _difference(
         ("amount asked", payment.asked_minor, order.amount_minor),
         ("amount received", payment.received_minor, order.amount_minor),
         ("currency", payment.currency, order.currency),
     )
+    # Only a session event names a session, and our side knows one once Stripe's answer was stored.
+    if reason is None and payment.session is not None and order.stripe_session not in {None, payment.session}:
+        reason = f"session {payment.session} where the order has {order.stripe_session}"
+    if reason is None and payment.outcome == "paid":
+        reason = _not_its_payment(payment, order)
+    return reason
+
+
+def _difference(*compared: tuple[str, object, object]) -> str | None:
     for name, said, ordered in compared:
         if said != ordered:
             return f"{name} {said} where the order has {ordered}"
-    # Only a session event names a session, and our side knows one once Stripe's answer was stored.
-    if payment.session is not None and order.stripe_session not in {None, payment.session}:
-        return f"session {payment.session} where the order has {order.stripe_session}"
-    if payment.outcome == "paid":
-        return _not_its_payment(payment, order)
     return None
 
 

@@ -1,21 +1,18 @@
 """A payment order: stored before the payment provider hears of it, credited at most once."""
 
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
 from tallystick.base.database import load_queries
-from tallystick.base.errors import Conflict
-from tallystick.base.ids import id_for_request, text_id
+from tallystick.base.errors import NotFound
+from tallystick.base.ids import id_for_request, is_text_id
+from tallystick.payments.orders.life import OrderKind, OrderState
 from tallystick.payments.orders.purchase_terms import Purchase
-from tallystick.payments.stripe.checkout import CheckoutSession
 
-_queries = load_queries(__file__, "order.sql")
-
-OrderState = Literal["created", "awaiting_payment", "credited", "expired", "failed"]
+queries = load_queries(__file__, "order.sql")
 
 
 class Buyer(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,24 +24,43 @@ class Buyer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of payment_order; `credits` in nanocredits, `amount_minor` in cents of `currency`."""
+    """A row of payment_order; `credits` in nanocredits, amounts of money in cents of `currency`.
+
+    `amount_minor` is what is paid, `discount_minor` what its coupon took off before. `paid_credits` is how much of
+    `credits` that money is worth; None until it is credited, and where all of it counts."""
 
     id: str
     organization: str
     account: int
     request_id: str
+    kind: OrderKind
     state: OrderState
+    reason: str | None
     pack: str | None
+    coupon: str | None
     amount_minor: int
+    discount_minor: int
     currency: str
     credits: int
+    paid_credits: int | None
     livemode: bool
+    save_card: bool
+    payment_method: str | None
     stripe_session: str | None
     checkout_url: str | None
     stripe_payment_intent: str | None
+    reference: str | None
+    proof: str | None
+    first_approved_by: str | None
+    approved_by: str | None
+    received_minor: int | None
+    received_currency: str | None
+    refunded_minor: int
+    disputed_minor: int
     operation: UUID | None
     created_by: str
     created_at: datetime
+    paid_at: datetime | None
     credited_at: datetime | None
 
     @property
@@ -57,57 +73,58 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         """How the lot it bought names it."""
         return f"order:{self.id}"
 
+    @property
+    def bought(self) -> Purchase:
+        return Purchase(
+            amount_minor=self.amount_minor,
+            currency=self.currency,
+            credits=self.credits,
+            pack=self.pack,
+            coupon=self.coupon,
+            discount_minor=self.discount_minor,
+            save_card=self.save_card,
+        )
 
-async def place(
-    pool: asyncpg.Pool, buyer: Buyer, purchase: Purchase, *, request_id: str | None, livemode: bool
-) -> Order:
-    """The order for this request: a new one, or the one the same request made before.
 
-    Raises Conflict when the request id was used for another purchase."""
-    order_id = text_id("ord")
-    row = await _queries.place(
-        pool,
-        id=order_id,
-        organization=buyer.organization,
-        account=buyer.account,
-        request_id=request_id or order_id,
-        pack=purchase.pack,
-        amount_minor=purchase.amount_minor,
-        currency=purchase.currency,
-        credits=purchase.credits,
-        livemode=livemode,
-        created_by=buyer.user_id,
-    )
+async def find(connection: asyncpg.Connection | asyncpg.Pool, order_id: str, *, organization: str | None) -> Order:
+    """The order of this id, of this organization where one is named. Raises NotFound, for another's order too."""
+    row = None
+    if is_text_id(order_id):
+        row = await queries.find(connection, id=order_id, organization=organization)
     if row is None:
-        row = await _queries.find_by_request(pool, organization=buyer.organization, request_id=request_id)
-    order = _order(row)
-    bought = Purchase(amount_minor=order.amount_minor, currency=order.currency, credits=order.credits, pack=order.pack)
-    if bought != purchase or order.livemode != livemode:
-        raise Conflict("This Idempotency-Key was used for another purchase. Use a new one.")
-    return order
-
-
-async def await_payment(connection: asyncpg.Connection | asyncpg.Pool, order: Order, session: CheckoutSession) -> None:
-    """Keep where the order can be paid."""
-    await _queries.await_payment(connection, id=order.id, session=session.id, url=session.url)
+        raise NotFound("There is no such order.")
+    return as_order(row)
 
 
 async def lock(connection: asyncpg.Connection, order_id: str) -> Order | None:
     """The order, locked until the transaction ends; None when there is none of this id."""
-    row = await _queries.lock(connection, id=order_id)
-    return None if row is None else _order(row)
+    row = await queries.lock(connection, id=order_id) if is_text_id(order_id) else None
+    return None if row is None else as_order(row)
 
 
-async def mark_credited(connection: asyncpg.Connection, order: Order, payment_intent: str) -> None:
-    await _queries.mark_credited(connection, id=order.id, payment_intent=payment_intent, operation=order.crediting)
+async def lock_known(connection: asyncpg.Connection, order_id: str) -> Order:
+    """As `lock`. Raises NotFound."""
+    order = await lock(connection, order_id)
+    if order is None:
+        raise NotFound(f"There is no order {order_id}.")
+    return order
 
 
-async def mark_unpaid(
-    connection: asyncpg.Connection | asyncpg.Pool, order: Order, state: Literal["expired", "failed"]
-) -> None:
-    """Note that it was not paid so far. An order that is credited stays so: the money has come."""
-    await _queries.mark_unpaid(connection, id=order.id, state=state)
+async def orders_of(
+    connection: asyncpg.Connection | asyncpg.Pool,
+    *,
+    organization: str | None = None,
+    state: str | None = None,
+    kind: str | None = None,
+    before: str | None = None,
+    limit: int = 50,
+) -> list[Order]:
+    """Orders, the newest first: those behind the id `before`, of this organization, state and kind where named."""
+    rows = queries.orders_of(
+        connection, organization=organization, state=state, kind=kind, before=before, row_limit=limit
+    )
+    return [as_order(row) async for row in rows]
 
 
-def _order(row: asyncpg.Record) -> Order:
+def as_order(row: asyncpg.Record) -> Order:
     return msgspec.convert(dict(row), Order)

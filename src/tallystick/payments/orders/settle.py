@@ -4,37 +4,87 @@ import asyncpg
 
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict
-from tallystick.base.ids import is_text_id
 from tallystick.payments.ending import Ending
-from tallystick.payments.orders.credit import credit
-from tallystick.payments.orders.match import mismatch
-from tallystick.payments.orders.order import Order, lock, mark_unpaid
+from tallystick.payments.orders.change import change
+from tallystick.payments.orders.credit import Proof, credit
+from tallystick.payments.orders.end_unpaid import end_unpaid
+from tallystick.payments.orders.life import may_become
+from tallystick.payments.orders.match import misfit, stranger
+from tallystick.payments.orders.order import Order, lock
 from tallystick.payments.orders.payment import Payment
+from tallystick.payments.orders.take_coupon import take_again
 
-_queries = load_queries(__file__, "checkout.sql")
+queries = load_queries(__file__, "settle.sql")
 
 
-async def settle(connection: asyncpg.Connection, payment: Payment, order_id: str, *, livemode: bool) -> Ending:
-    """In the caller's transaction, which keeps the order locked. Told twice, the second changes nothing."""
-    order = await lock(connection, order_id) if is_text_id(order_id) else None
+async def settle(
+    connection: asyncpg.Connection, payment: Payment, order_id: str, *, livemode: bool, by_event: bool = False
+) -> Ending:
+    """In the caller's transaction, which keeps the order locked. Told twice, the second changes nothing.
+
+    `by_event` says that a stored event is the proof; else what was read at Stripe is kept as one."""
+    order = await lock(connection, order_id)
     if order is None:
         return "quarantined", f"there is no order {order_id}"
-    customer = await _queries.find_customer(connection, organization=order.organization, livemode=order.livemode)
-    if (reason := mismatch(payment, order, customer, livemode=livemode)) is not None:
+    customer = await queries.customer(connection, organization=order.organization, livemode=order.livemode)
+    if (reason := stranger(payment, order, customer, livemode=livemode)) is not None:
         return "quarantined", reason
-    return await _apply(connection, order, payment)
-
-
-async def _apply(connection: asyncpg.Connection, order: Order, payment: Payment) -> Ending:
-    """What a matched payment does to its locked order."""
-    match payment.outcome:
-        case "paid" if payment.payment_intent is not None:
-            try:
-                async with connection.transaction():
-                    await credit(connection, order, payment.payment_intent)
-            except (Conflict, asyncpg.UniqueViolationError) as error:
-                # The order's operation is in the books with other content, or this payment credited another order.
-                return "quarantined", f"the books refuse it: {error}"
-        case "expired" | "failed":
-            await mark_unpaid(connection, order, payment.outcome)
+    if (reason := misfit(payment, order)) is not None:
+        await _set_aside(connection, order, payment, reason)
+        return "quarantined", reason
+    if payment.outcome == "paid":
+        return await _pay(connection, order, payment, by_event=by_event)
+    if payment.outcome != "pending":
+        # What failed within an open session may be tried again there; the end of the session is the end.
+        final = payment.outcome == "expired" or payment.session is not None or order.kind == "top_up"
+        await end_unpaid(connection, order, payment.outcome, by="stripe", final=final)
     return "processed", None
+
+
+async def _pay(connection: asyncpg.Connection, order: Order, payment: Payment, *, by_event: bool) -> Ending:
+    try:
+        async with connection.transaction():
+            if order.operation is None and order.refunded_minor + order.disputed_minor:
+                return "quarantined", "it came again after it went back"
+            if order.operation is None and not await take_again(connection, order):
+                reason = f"its coupon {order.coupon} was given back when it was not paid, and is used up now"
+                await _set_aside(connection, order, payment, reason)
+                return "quarantined", reason
+            proof = Proof(payment_intent=payment.payment_intent)
+            if await credit(connection, order, proof, by="stripe") and not by_event:
+                await _keep_seen(connection, order, payment)
+    except (Conflict, asyncpg.UniqueViolationError) as error:
+        # The order's operation is in the books with other content, or this payment credited another order.
+        return "quarantined", f"the books refuse it: {error}"
+    return "processed", None
+
+
+async def _keep_seen(connection: asyncpg.Connection, order: Order, payment: Payment) -> None:
+    await queries.keep_seen(
+        connection,
+        payment_intent=payment.payment_intent,
+        order_id=order.id,
+        amount_minor=payment.received_minor,
+        currency=payment.currency,
+        livemode=order.livemode,
+    )
+
+
+async def _set_aside(connection: asyncpg.Connection, order: Order, payment: Payment, reason: str) -> None:
+    """The money came for this order and something does not fit: nothing is credited until a person says so."""
+    if payment.outcome != "paid" or payment.payment_intent is None or not may_become(order.state, "paid"):
+        return
+    if order.operation is not None or order.stripe_payment_intent is not None:
+        return
+    if await queries.payment_is_known(connection, payment_intent=payment.payment_intent):
+        return
+    await change(
+        connection,
+        order,
+        "paid",
+        by="stripe",
+        reason=reason,
+        stripe_payment_intent=payment.payment_intent,
+        received_minor=payment.received_minor,
+        received_currency=payment.currency,
+    )

@@ -19,6 +19,7 @@ class CheckoutOrder(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     success_url: str
     cancel_url: str
+    save_card: bool = False
 
 
 class CheckoutSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +41,7 @@ async def create_checkout_session(stripe: StripeClient, order: CheckoutOrder) ->
 def session_parameters(order: CheckoutOrder) -> SessionCreateParams:
     """The session as Stripe is asked for it."""
     metadata = {"order_id": order.id, "organization": order.organization, "user_id": order.user_id}
-    return {
+    parameters: SessionCreateParams = {
         "mode": "payment",
         "customer": order.customer,
         "client_reference_id": order.id,
@@ -62,3 +63,6 @@ def session_parameters(order: CheckoutOrder) -> SessionCreateParams:
         # The payment has an event of its own, which may come first and must name its order by itself.
         "payment_intent_data": {"metadata": metadata},
     }
+    if order.save_card:
+        parameters["payment_intent_data"] = {"metadata": metadata, "setup_future_usage": "off_session"}
+    return parameters
