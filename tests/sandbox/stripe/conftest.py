@@ -36,11 +36,11 @@ class Stand:
         item = self.v1.subscriptions.retrieve(made.id)["items"].data[0]
         return self.pass_until(item.current_period_end, days=days)
 
-    def price(self, amount: int = 2000, interval: str = "month", **more: Any) -> Any:
+    def price(self, amount: int | None = 2000, interval: str = "month", **more: Any) -> Any:
         product = self.v1.products.create({"name": more.pop("name", "Pro")})
         recurring = {"interval": interval, **more.pop("recurring", {})}
         asked = {"currency": "usd", "unit_amount": amount, "product": product.id, "recurring": recurring}
-        return self.v1.prices.create(asked | more)
+        return self.v1.prices.create({key: value for key, value in (asked | more).items() if value is not None})
 
     def payer(self, card: str = "pm_card_visa") -> Any:
         """A customer with a saved card."""

@@ -1,6 +1,6 @@
 """What a subscription is billed for: licensed items ahead, metered ones in arrears, changes of plan when they wait."""
 
-from tallystick.sandbox.stripe import collection, invoice, invoice_line, meter_usage, pending_item
+from tallystick.sandbox.stripe import arrears, collection, invoice, invoice_line, pending_item
 from tallystick.sandbox.stripe.subscription_item import is_metered
 from tallystick.sandbox.stripe.world import Object, World
 
@@ -20,26 +20,6 @@ def ahead(world: World, items: list[Object]) -> list[Object]:
     ]
 
 
-def arrears(world: World, subscription: Object, items: list[Object], until: int) -> list[Object]:
-    """Lines for what the metered items were used since they were billed last."""
-    lines = []
-    for item in items:
-        if is_metered(item):
-            used = usage(world, subscription, item, until)
-            lines.append(invoice_line.for_usage(world, item, used, _usage_start(item), until))
-    return lines
-
-
-def usage(world: World, subscription: Object, item: Object, until: int) -> int:
-    """How much a metered item was used since it was billed last. Corrections may outweigh it: then it is nothing."""
-    meter = world.get("billing.meter", item["price"]["recurring"]["meter"])
-    return max(0, meter_usage.value(world, meter, subscription["customer"], _usage_start(item), until))
-
-
-def _usage_start(item: Object) -> int:
-    return max(int(item["current_period_start"]), int(item["billed_until"] or 0))
-
-
 def waiting(world: World, subscription: Object) -> list[Object]:
     """Lines for the changes of plan that no invoice has taken up yet."""
     return [invoice_line.for_pending(world, pending) for pending in pending_item.waiting(world, subscription)]
@@ -48,7 +28,11 @@ def waiting(world: World, subscription: Object) -> list[Object]:
 def settle_up(world: World, subscription: Object, *, credit: list[Object] | None = None) -> None:
     """The last invoice of a subscription that ends: usage, and whatever waits, when there is any."""
     items, now = subscription["items"]["data"], world.now()
-    lines = [*arrears(world, subscription, items, now), *waiting(world, subscription), *(credit or [])]
+    lines = [
+        *arrears.lines(world, items, subscription["customer"], now),
+        *waiting(world, subscription),
+        *(credit or []),
+    ]
     if any(line["amount"] for line in lines):
         bill = invoice.draft(world, subscription, lines, "subscription_cycle", period(subscription))
         subscription["latest_invoice"] = bill["id"]

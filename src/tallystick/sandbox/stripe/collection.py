@@ -5,7 +5,7 @@ The events of its payment intent lead here (`follow`), whoever confirmed that: a
 
 from typing import Final
 
-from tallystick.sandbox.stripe import instrument, invoice, invoice_payment, payment, standing
+from tallystick.sandbox.stripe import arrears, instrument, invoice, invoice_payment, payment, standing
 from tallystick.sandbox.stripe.call import Call, Route
 from tallystick.sandbox.stripe.payment_method import resolve
 from tallystick.sandbox.stripe.refusal import Refusal
@@ -14,17 +14,33 @@ from tallystick.sandbox.stripe.world import Object, World
 _DAY_S: Final = 24 * 3600
 # After each failed attempt, until the next one: three retries in a week.
 RETRIES_S: Final = (1 * _DAY_S, 2 * _DAY_S, 4 * _DAY_S)
+_DRAFT_S: Final = 3600
 _PAYMENT: Final = "payment_intent."
 
 
-def issue(world: World, bill: Object, *, attempt: bool = True) -> None:
-    """Takes a new draft as far as it goes by itself. Stripe leaves it a draft for about an hour first."""
-    world.emit("invoice.created", bill)
+def issue(world: World, bill: Object, *, attempt: bool = True, wait: bool = False) -> None:
+    """Takes a new draft as far as it goes by itself: at a renewal after an hour, in which late usage can be told."""
     subscription = invoice.subscription_of(world, bill)
     paused = subscription["pause_collection"]
     if subscription["status"] == "unpaid" or (paused and paused["behavior"] == "keep_as_draft"):
         bill["auto_advance"] = False
-        return
+    elif wait:
+        bill["automatically_finalizes_at"] = world.now() + _DRAFT_S
+        world.later(bill["automatically_finalizes_at"], "invoice.finalize", bill["id"])
+    world.emit("invoice.created", bill)
+    if bill["auto_advance"] and not wait:
+        _advance(world, bill, attempt=attempt)
+
+
+def advance_due(world: World, named: str) -> None:
+    """The hour of a draft is over, unless somebody was faster."""
+    bill = world.get("invoice", named)
+    if bill["status"] == "draft" and bill["auto_advance"]:
+        _advance(world, bill, attempt=True)
+
+
+def _advance(world: World, bill: Object, *, attempt: bool) -> None:
+    paused = invoice.subscription_of(world, bill)["pause_collection"]
     finalize(world, bill)
     if bill["status"] == "open" and paused:
         invoice.close(world, bill, "void" if paused["behavior"] == "void" else "uncollectible", "subscription_paused")
@@ -34,6 +50,8 @@ def issue(world: World, bill: Object, *, attempt: bool = True) -> None:
 
 def finalize(world: World, bill: Object) -> None:
     """Opens a draft. When nothing is due it is paid already."""
+    if bill["status"] == "draft":
+        arrears.recount(world, bill)
     invoice.finalize(world, bill)
     if bill["amount_due"] == 0:
         invoice.settle(world, bill)

@@ -20,6 +20,7 @@ ACTIONS: Final[Mapping[str, Callable[[World, str], None]]] = {
     "checkout_session.expire": checkout_payment.expire_due,
     "dispute.end_inquiry": dispute_course.end_inquiry_due,
     "dispute.respond_by": dispute_course.lose_due,
+    "invoice.finalize": collection.advance_due,
     "invoice.retry": collection.retry,
     "payment.settle_debit": checkout_payment.settle_due,
     "payout.arrive": payout.arrive_due,

@@ -69,6 +69,7 @@ def finalize(world: World, invoice: Object) -> None:
     invoice |= {
         "amount_due": due,
         "amount_remaining": due,
+        "automatically_finalizes_at": None,
         "effective_at": now,
         "ending_balance": owed - due,
         "hosted_invoice_url": f"{world.base_url}/c/invoice/{invoice['id']}",

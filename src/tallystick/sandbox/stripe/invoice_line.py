@@ -33,9 +33,20 @@ def for_trial(world: World, item: Object, start: int, end: int) -> Object:
 
 def for_usage(world: World, item: Object, used: int, start: int, end: int) -> Object:
     """A metered item, paid when its period is over."""
-    price = item["price"]
-    title = f"{used} x {_named(world, price)} (at {_unit(price)} / {rhythm(price)})"
-    return make(world, cost(price, used), price, used, title, (start, end), of_item(item))
+    made = make(world, 0, item["price"], used, "", (start, end), of_item(item))
+    return made | of_usage(world, item["price"], used)
+
+
+def of_usage(world: World, price: Object, used: int) -> Object:
+    """The fields of a line that depend on how much was used."""
+    amount, title = cost(price, used), f"{used} x {_named(world, price)} (at {_unit(price)} / {rhythm(price)})"
+    return {
+        "amount": amount,
+        "description": title,
+        "quantity": used,
+        "quantity_decimal": str(used),
+        "subtotal": amount,
+    }
 
 
 def for_sale(world: World, price: Object, quantity: int, subscription: str) -> Object:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from tallystick.sandbox.stripe import (
+    arrears,
     billing,
     collection,
     invoice,
@@ -59,7 +60,7 @@ def apply(world: World, subscription: Object, edits: list[Edit], behavior: Behav
         return
     if anchor_now or _rhythm(old) != _rhythm(new) or (_worth(old) == 0 < _worth(new)):
         lines = _credits(world, subscription, old, behavior)
-        lines += billing.arrears(world, subscription, old, now)
+        lines += arrears.lines(world, old, subscription["customer"], now)
         renewal.begin_period(world, subscription, anchor=now, items=new, lines=lines)
         return
     _note_differences(world, subscription, old, new, behavior)
@@ -148,7 +149,7 @@ def _note_differences(
         if was is not None and is_ is not None and _same(was, is_):
             continue
         if was is not None and is_metered(was):
-            used = billing.usage(world, subscription, was, world.now())
+            used = arrears.usage(world, was, subscription["customer"], world.now())
             cost = invoice_line.cost(was["price"], used)
             if cost:
                 pending_item.add(world, subscription, was, cost, f"Usage until {today}", world.now())

@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from tallystick.sandbox.stripe import billing, collection, invoice, recurring, standing
+from tallystick.sandbox.stripe import arrears, billing, collection, invoice, recurring, standing
 from tallystick.sandbox.stripe.world import Object, World
 
 _DAY_S: Final = 24 * 3600
@@ -58,7 +58,7 @@ def end_trial(world: World, subscription: Object) -> None:
     elif standing.default_method(world, subscription) is None and without == "pause":
         pause(world, subscription, "trial_end_without_payment_method")
     else:
-        begin_period(world, subscription, anchor=world.now(), status="active", trial_end=world.now())
+        begin_period(world, subscription, anchor=world.now(), wait=True, status="active", trial_end=world.now())
 
 
 def prolong(world: World, subscription: Object, trial_end: int) -> None:
@@ -82,6 +82,7 @@ def begin_period(
     anchor: int,
     items: list[Object] | None = None,
     lines: list[Object] | None = None,
+    wait: bool = False,
     **changes: object,
 ) -> None:
     """A new cycle starts now: a period, and the invoice for it. `items` are new ones, `lines` go before theirs."""
@@ -93,7 +94,7 @@ def begin_period(
     bill = invoice.draft(world, subscription, all_lines, reason, before)
     shown = {**subscription["items"], "data": items, "total_count": len(items)}
     standing.change(world, subscription, billing_cycle_anchor=anchor, items=shown, latest_invoice=bill["id"], **changes)
-    collection.issue(world, bill)
+    collection.issue(world, bill, wait=wait)
 
 
 def following(items: list[Object], anchor: int, moment: int) -> int:
@@ -112,14 +113,14 @@ def _renew(world: World, subscription: Object) -> None:
     old = subscription["items"]["data"]
     items = at_period(old, end, following(old, subscription["billing_cycle_anchor"], end))
     lines = [
-        *billing.arrears(world, subscription, old, end),
+        *arrears.lines(world, old, subscription["customer"], end),
         *billing.waiting(world, subscription),
         *billing.ahead(world, items),
     ]
     bill = invoice.draft(world, subscription, lines, "subscription_cycle", (start, end))
     shown = {**subscription["items"], "data": items}
     standing.change(world, subscription, items=shown, latest_invoice=bill["id"])
-    collection.issue(world, bill)
+    collection.issue(world, bill, wait=True)
 
 
 def _moments(world: World, subscription: Object) -> list[int | None]:

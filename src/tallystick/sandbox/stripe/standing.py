@@ -79,7 +79,7 @@ def end(world: World, subscription: Object, reason: Literal["cancellation_reques
         "pause_collection": None,
     }
     for bill in world.of("invoice", "customer", subscription["customer"]):
-        if bill["status"] == "open" and invoice.subscription_of(world, bill) is subscription:
+        if bill["status"] in {"draft", "open"} and invoice.subscription_of(world, bill) is subscription:
             bill |= {"auto_advance": False, "next_payment_attempt": None}
     world.emit("customer.subscription.deleted", subscription)
 
