@@ -110,17 +110,16 @@ async def test_every_call_fails_once_before_it_works(sandbox, shop):
 
 
 async def test_with_its_retries_the_sdk_does_not_notice(sandbox, patient):
-    kinds = ["bad_gateway_502", "unavailable_503", "reset_before", "reset_after", "slow"]
-    await sandbox.control("faults/everything", scope="call", kinds=kinds, seconds=0.1)
+    planned = await sandbox.control("faults/everything", scope="call", seconds=0.1)
     for _ in range(2):
         customer = patient.v1.customers.create({})
         method = patient.v1.payment_methods.attach("pm_card_visa", {"customer": customer.id})
         asked = {"amount": 900, "currency": "usd", "customer": customer.id, "payment_method": method.id}
         patient.v1.payment_intents.create({**asked, "confirm": True, "off_session": True})
         assert len(patient.v1.charges.list({"customer": customer.id}).data) == 1
-    assert set(faults(sandbox).values()) == set(kinds)
+    assert set(faults(sandbox).values()) == set(planned["everything"]["kinds"])
 
 
-@pytest.mark.parametrize("wrong", [{"kinds": []}, {"kinds": ["flood"]}, {"scope": "planet"}])
+@pytest.mark.parametrize("wrong", [{"kinds": ["flood"]}, {"scope": "planet"}])
 def test_a_fault_of_everything_that_makes_no_sense_is_refused(sandbox, wrong):
     assert httpx.post(f"{sandbox.address}/_sandbox/faults/everything", json=wrong).status_code == 400

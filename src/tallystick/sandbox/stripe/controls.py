@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from starlette.requests import Request
@@ -19,9 +19,9 @@ from tallystick.sandbox.stripe.world import API_VERSION, Object, World
 
 Rate: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
-
-def _kinds() -> list[Kind]:
-    return ["error_500", "unavailable_503", "rate_limited_429", "reset_before", "reset_after", "slow"]
+_OFTEN: Final[list[Kind]] = ["unavailable_503", "rate_limited_429", "reset_before", "reset_after", "slow"]
+# A 500 that its key remembers would fail the same call again and again.
+_KINDS: Final[dict[Scope, list[Kind]]] = {"endpoint": ["error_500", *_OFTEN], "call": ["bad_gateway_502", *_OFTEN]}
 
 
 class Pay(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,10 +57,10 @@ class PlanFault(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FailEverything(msgspec.Struct, forbid_unknown_fields=True):
-    """Each endpoint, or each call, fails once in the next of these kinds before it works."""
+    """Each endpoint, or each call, fails once in the next of these kinds before it works; none stands for all."""
 
     scope: Scope = "endpoint"
-    kinds: Annotated[list[Kind], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=_kinds)
+    kinds: list[Kind] = []
     method: Literal["", "GET", "POST", "DELETE"] = ""
     path: str = "/v1/"
     seconds: float = 1.0
@@ -176,7 +176,9 @@ class Controls:
         return self._faults_shown()
 
     def _fail_everything(self, _: Request, body: bytes) -> object:
-        self._faults.everything = Everything(**msgspec.structs.asdict(read(body, FailEverything)))
+        asked = read(body, FailEverything)
+        asked.kinds = asked.kinds or _KINDS[asked.scope]
+        self._faults.everything = Everything(**msgspec.structs.asdict(asked))
         return self._faults_shown()
 
     async def _show_faults(self, _: Request) -> Response:
