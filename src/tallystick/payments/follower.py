@@ -6,7 +6,7 @@ how often.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import asyncpg
@@ -31,3 +31,5 @@ class Follower(Generic[Seen]):
     types: tuple[str, ...]
     read: Callable[[asyncpg.Pool, StripeClient, bytes], Awaitable[Seen | None]]
     apply: Callable[[asyncpg.Connection, Seen], Awaitable[Ending]]
+    # For a type of event whose object may be one of two things: whether this body is about the follower's.
+    concerns: Callable[[bytes], bool] = field(default=lambda _body: True)

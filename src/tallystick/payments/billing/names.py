@@ -1,11 +1,5 @@
 """What things of ours are called at Stripe, so that each is found again, and made once. Pure."""
 
-from typing import Final
-
-# The keys of a meter event's payload; a meter is told them when it is made.
-CUSTOMER_KEY: Final = "stripe_customer_id"
-VALUE_KEY: Final = "value"
-
 
 def event_name(meter: str) -> str:
     """The name of the meter events that report usage of `meter`: one billing meter at Stripe for each."""

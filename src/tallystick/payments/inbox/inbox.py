@@ -99,12 +99,16 @@ class Inbox:
         """Act on one event in one transaction, under a lock on its row; False when that was done already."""
         act: Act = self._act
         event = await _queries.find_open(self._pool, id=event_id)
-        if event is not None and (follower := _followers.get(event["type"])) is not None:
+        follower = None if event is None else _followers.get(event["type"])
+        if follower is not None and not follower.concerns(bytes(event["body"])):
+            follower = None
+        if follower is not None:
             act = await self._follow(follower, bytes(event["body"]))
         for _ in range(_LOOKS_MAX):
             with suppress(Outdated):
                 return await self._finish(event_id, act)
-            act = await self._follow(_followers[event["type"]], bytes(event["body"]))
+            if follower is not None:
+                act = await self._follow(follower, bytes(event["body"]))
         raise Outdated(f"event {event_id} was looked at {_LOOKS_MAX} times, and others were faster each time")
 
     async def _finish(self, event_id: str, act: Act) -> bool:

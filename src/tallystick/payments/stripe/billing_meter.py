@@ -1,9 +1,15 @@
 """Billing meters at Stripe: each sums up the values of the meter events of one name."""
 
+from typing import Final
+
 import msgspec
 
 from tallystick.payments.errors import PaymentRefused
 from tallystick.payments.stripe.client import StripeClient, known_errors
+
+# The keys of a meter event's payload; a meter is told them when it is made.
+CUSTOMER_KEY: Final = "stripe_customer_id"
+VALUE_KEY: Final = "value"
 
 
 class BillingMeter(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,9 +27,7 @@ async def billing_meters(stripe: StripeClient) -> list[BillingMeter]:
         ]
 
 
-async def create_billing_meter(
-    stripe: StripeClient, event_name: str, title: str, *, customer_key: str, value_key: str
-) -> BillingMeter:
+async def create_billing_meter(stripe: StripeClient, event_name: str, title: str) -> BillingMeter:
     """Made once: Stripe lets one active meter have the event's name, and whoever comes second finds that one."""
     try:
         with known_errors():
@@ -32,8 +36,8 @@ async def create_billing_meter(
                     "event_name": event_name,
                     "display_name": title,
                     "default_aggregation": {"formula": "sum"},
-                    "customer_mapping": {"type": "by_id", "event_payload_key": customer_key},
-                    "value_settings": {"event_payload_key": value_key},
+                    "customer_mapping": {"type": "by_id", "event_payload_key": CUSTOMER_KEY},
+                    "value_settings": {"event_payload_key": VALUE_KEY},
                 }
             )
     except PaymentRefused:

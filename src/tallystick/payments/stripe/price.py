@@ -10,7 +10,7 @@ from tallystick.payments.stripe.client import StripeClient, known_errors
 
 
 class NewPrice(msgspec.Struct, frozen=True, kw_only=True):
-    """`amount` is in minor units, down to a trillionth; `meter` the id of the billing meter that counts what it is for."""
+    """`amount` is in minor units, down to a trillionth; `meter` is the billing meter that counts what it is for."""
 
     lookup_key: str
     product: str
