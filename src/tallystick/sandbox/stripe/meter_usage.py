@@ -29,8 +29,9 @@ def cancel(world: World, meter: Object, customer: str, identifier: str) -> None:
     row["hidden_from"] = world.now() + delay_s(world)
 
 
-def delay_s(world: World) -> float:
-    return float(world.keep("meter_settings").get("delay_s", 0))
+def delay_s(world: World) -> int:
+    seconds: int = world.keep("meter_settings").get("delay_s", 0)
+    return seconds
 
 
 def value(world: World, meter: Object, customer: str, start: int, end: int) -> int:

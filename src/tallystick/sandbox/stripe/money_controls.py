@@ -56,7 +56,7 @@ class DeclineSaved(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Metering(msgspec.Struct, forbid_unknown_fields=True):
-    delay_s: float = 0.0
+    delay_s: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class PayOut(msgspec.Struct, forbid_unknown_fields=True):
