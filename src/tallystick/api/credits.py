@@ -74,18 +74,55 @@ async def purchase(
     dependencies: Dependencies,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Start the purchase of an `amount` of credits or of a `pack`. The buyer pays at `checkout_url`; the credits come
-    with Stripe's webhook. The same `Idempotency-Key` gives the same session again."""
+    """Start the purchase of an `amount` of credits or of a `pack`, with a `coupon` where there is one. The buyer pays
+    at `checkout_url`; the credits come with Stripe's webhook. The same `Idempotency-Key` gives the same session again.
+    With `save_card` the card may be charged again by automatic top-ups."""
     payer.require_billing()
-    given = _fields(await request.body(), {"amount", "pack"})
+    given = _fields(await request.body(), {"amount", "pack", "coupon", "save_card"})
     started = await dependencies.credits.purchase(
         payer.id,
         number(given["amount"]) if "amount" in given else None,
         pack=text(given["pack"], "pack") if "pack" in given else None,
         idempotency_key=idempotency_key,
         bought_by=payer.asked_by,
+        coupon=text(given["coupon"], "coupon") if "coupon" in given else None,
+        save_card=_flag(given, "save_card"),
+        address=client_address(request),
     )
     return ExactJSON(started)
+
+
+@router.get("/packs", responses=documentation.PACKS)
+async def packs(_payer: CurrentPayer, dependencies: Dependencies) -> Response:
+    """What is on offer, the smallest first. One with the payment `manual` is not sold by card: `POST /api/orders`."""
+    return ExactJSON(
+        {
+            "packs": [
+                {
+                    "pack": pack.slug,
+                    "name": pack.name,
+                    "description": pack.description,
+                    "amount_minor": pack.amount_minor,
+                    "currency": pack.currency,
+                    "credits": to_decimal(pack.credits),
+                    "payment": pack.payment,
+                }
+                for pack in dependencies.book().packs()
+            ]
+        }
+    )
+
+
+@router.post("/redeem", openapi_extra=documentation.REDEEM_BODY, responses=documentation.REDEEM)
+async def redeem(request: Request, payer: CurrentPayer, dependencies: Dependencies) -> Response:
+    """Take the free credits of a coupon. A coupon that makes a purchase cheaper goes with `POST /api/credits/purchase`.
+    Wrong codes are answered only so many times an hour."""
+    payer.require_billing()
+    given = _fields(await request.body(), {"code"})
+    done = await dependencies.credits.redeem(
+        payer.id, text(given.get("code"), "code"), redeemed_by=payer.asked_by, address=client_address(request)
+    )
+    return ExactJSON(done)
 
 
 @router.post("/webhook", openapi_extra=documentation.WEBHOOK_BODY, responses=documentation.WEBHOOK)
@@ -161,6 +198,17 @@ def _fields(body: bytes, known: set[str]) -> dict[str, object]:
         if name not in known:
             raise InvalidInput(name if name.isprintable() else "body", "is not a field of this request")
     return given
+
+
+def _flag(given: dict[str, object], field: str) -> bool:
+    value = given.get(field, False)
+    if not isinstance(value, bool):
+        raise InvalidInput(field, "must be true or false")
+    return value
+
+
+def client_address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 def _seconds(at: datetime | None) -> datetime | None:

@@ -109,7 +109,12 @@ PURCHASE_BODY: Final = _body(
     {
         "type": "object",
         "additionalProperties": False,
-        "properties": {"amount": _MONEY, "pack": {"type": "string", "description": "The name of a pack on sale."}},
+        "properties": {
+            "amount": _MONEY,
+            "pack": {"type": "string", "description": "The name of a pack on sale."},
+            "coupon": {"type": "string", "description": "A code that makes it cheaper, or adds credits."},
+            "save_card": {"type": "boolean", "description": "Whether top-ups may charge this card later."},
+        },
         "description": "Either amount, of at most two decimals, or pack.",
     },
     {"amount": 25},
@@ -132,6 +137,42 @@ PURCHASE: Final = _answers(
         "Stripe is away. You were not charged: send the same again.",
         _error("payment_provider_unavailable", "The payment provider could not be reached.", idempotency_key="ord_..."),
     ),
+)
+PACKS: Final = _answers(
+    (
+        200,
+        "The packs, the smallest first.",
+        {
+            "packs": [
+                {
+                    "pack": "standard",
+                    "name": "Standard",
+                    "description": "For teams running production apps.",
+                    "amount_minor": 2500,
+                    "currency": "usd",
+                    "credits": 25.0,
+                    "payment": "checkout",
+                }
+            ]
+        },
+    ),
+    _UNAUTHORIZED,
+)
+REDEEM_BODY: Final = _body(
+    {
+        "type": "object",
+        "required": ["code"],
+        "additionalProperties": False,
+        "properties": {"code": {"type": "string", "description": "As it was printed, in capitals or not."}},
+    },
+    {"code": "WELCOME-5"},
+)
+REDEEM: Final = _answers(
+    (200, "The credits are there.", {"credits": 5.0, "expires_at": "2026-06-30T00:00:00Z", "balance": 23.5}),
+    _UNAUTHORIZED,
+    (404, "There is no such coupon.", _error("coupon_not_found", "There is no such coupon.")),
+    (409, "It cannot be used, and why.", _error("coupon_used_up", "Your organization has used this coupon already.")),
+    (429, "Too many wrong codes.", _error("rate_limit_exceeded", "Too many attempts.", retry_after=600)),
 )
 WEBHOOK_BODY: Final = _body({"type": "object", "description": "A Stripe event."}, {"id": "evt_...", "object": "event"})
 WEBHOOK: Final = _answers(

@@ -30,6 +30,14 @@ class PurchaseResponse(msgspec.Struct, frozen=True, kw_only=True):
     order_id: str
 
 
+class RedeemResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a coupon gave, until when it can be spent, and what the account has now."""
+
+    credits: Decimal
+    expires_at: datetime | None
+    balance: Decimal
+
+
 class Deduction(msgspec.Struct, frozen=True, kw_only=True):
     """One charge of a batch; the same `request_id` is never charged twice."""
 

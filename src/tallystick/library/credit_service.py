@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from tallystick.accounts.organization import resolve_payer
 from tallystick.base.changes import Changes
 from tallystick.base.errors import InvalidInput
 from tallystick.base.ids import new_id
+from tallystick.base.money import to_decimal
 from tallystick.catalog.book import Book
+from tallystick.catalog.document import Coupon
 from tallystick.catalog.live import LiveBook
 from tallystick.library import statement
 from tallystick.library.answers import (
@@ -22,15 +25,19 @@ from tallystick.library.answers import (
     DeductResponse,
     HistoryResponse,
     PurchaseResponse,
+    RedeemResponse,
 )
 from tallystick.library.database import open_database
 from tallystick.library.deduct import deduct, deduct_batch
 from tallystick.library.inputs import nanocredits, text
 from tallystick.payments.errors import PurchasesClosed
 from tallystick.payments.orders.checkout import start_checkout
+from tallystick.payments.orders.discount import with_coupon
 from tallystick.payments.orders.grant import grant
 from tallystick.payments.orders.order import Buyer
 from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms, purchase_of_amount, purchase_of_pack
+from tallystick.payments.orders.read_coupon import read_coupon
+from tallystick.payments.orders.redeem import redeem
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.reservations.lanes import Lanes
 
@@ -107,17 +114,25 @@ class CreditService:
         pack: str | None = None,
         idempotency_key: str | None = None,
         bought_by: str | None = None,
+        coupon: str | None = None,
+        save_card: bool = False,
+        address: str | None = None,
     ) -> PurchaseResponse:
         """Start the purchase of an amount or of a pack; the same `idempotency_key` gives the same session.
 
-        `bought_by` is the user who asks, where `user_id` names the organization they ask for."""
+        `bought_by` is the user who asks, where `user_id` names the organization they ask for; `coupon` a code they
+        typed, at `address`; with `save_card` the card they pay by may be charged again, by a top-up."""
         if self._stripe is None:
             raise PurchasesClosed("Credits cannot be bought here: this server has no payment provider.", 60)
         if idempotency_key is not None:
             text(idempotency_key, "Idempotency-Key")
-        purchase = self._priced(amount, pack)
+        purchase = msgspec.structs.replace(self._priced(amount, pack), save_card=save_card)
         async with self._pool.acquire() as connection:
             organization, account = await resolve_payer(connection, user_id)
+        taken = None
+        if coupon is not None:
+            taken = await self._coupon(coupon, organization, address)
+            purchase = with_coupon(purchase, taken)
         started = await start_checkout(
             self._pool,
             self._stripe,
@@ -126,9 +141,25 @@ class CreditService:
             purchase,
             request_id=idempotency_key,
             now=self._now(),
+            coupon=taken,
         )
         return PurchaseResponse(
             checkout_url=started.checkout_url, session_id=started.session_id, order_id=started.order_id
+        )
+
+    async def redeem(
+        self, user_id: str, code: str, *, redeemed_by: str | None = None, address: str | None = None
+    ) -> RedeemResponse:
+        """Take the free credits of a coupon. Raises UnknownCoupon, CouponUsedUp, CouponNotValid, CouponNotFitting."""
+        async with self._pool.acquire() as connection:
+            organization, account = await resolve_payer(connection, user_id)
+        coupon = await self._coupon(code, organization, address)
+        buyer = Buyer(organization=organization, account=account, user_id=redeemed_by or user_id)
+        done = await redeem(self._pool, buyer, coupon, now=self._now())
+        return RedeemResponse(
+            credits=to_decimal(done.credits),
+            expires_at=done.expires_at,
+            balance=(await self.get_balance(organization)).balance,
         )
 
     async def deduct(self, user_id: str, amount: Amount, request_id: str | None = None) -> DeductResponse:
@@ -165,6 +196,13 @@ class CreditService:
             priority=priority,
         )
         return await self.get_balance(user_id)
+
+    async def _coupon(self, code: str, organization: str, address: str | None) -> Coupon:
+        if self._book is None:
+            raise PurchasesClosed("Coupons are not taken here.", 60)
+        return await read_coupon(
+            self._pool, self._book, text(code, "coupon"), organization, address=address, now=self._now()
+        )
 
     def _priced(self, amount: Amount | None, pack: str | None) -> Purchase:
         if (amount is None) == (pack is None):

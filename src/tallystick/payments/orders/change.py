@@ -3,11 +3,10 @@
 from typing import Final
 
 import asyncpg
-import msgspec
 
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict
-from tallystick.base.money import format_amount
+from tallystick.base.money import to_decimal
 from tallystick.ledger import audit
 from tallystick.notices.emit import emit
 from tallystick.payments.orders.life import UNPAID, OrderState, may_become, state_of_money
@@ -96,7 +95,7 @@ def shown(order: Order) -> dict[str, object]:
         "kind": order.kind,
         "state": order.state,
         "reason": order.reason,
-        "credits": msgspec.Raw(format_amount(order.credits).encode()),
+        "credits": to_decimal(order.credits),
         "amount_minor": order.amount_minor,
         "currency": order.currency,
         "refunded_minor": order.refunded_minor,

@@ -3,7 +3,7 @@
 import asyncpg
 import msgspec
 
-from tallystick.base.money import format_amount, from_minor
+from tallystick.base.money import from_minor, to_decimal
 from tallystick.ledger.account import PlatformAccount, count_lanes, lane_of, platform_account
 from tallystick.ledger.lot import add_lot
 from tallystick.ledger.post import Transfer, post
@@ -59,7 +59,7 @@ async def credit(connection: asyncpg.Connection, order: Order, proof: Proof, *, 
         approved_by=proof.approved_by,
         proof=proof.text,
     )
-    bought = {**shown(after), "gift": msgspec.Raw(format_amount(order.credits - worth).encode())}
+    bought = {**shown(after), "gift": to_decimal(order.credits - worth)}
     await emit(connection, order.organization, "credits.purchased", bought, key=f"credits.purchased {order.id}")
     return True
 

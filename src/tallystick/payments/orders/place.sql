@@ -2,10 +2,10 @@
 -- A new order, or nothing when this request made one before.
 insert into payment_order (
     id, organization, account, request_id, kind, pack, coupon, amount_minor, discount_minor, currency, credits,
-    save_card, livemode, reference, payment_method, created_by
+    save_card, livemode, reference, payment_method, ceiling_minor, created_by
 ) values (
     :id, :organization, :account, :request_id, :kind, :pack, :coupon, :amount_minor, :discount_minor, :currency,
-    :credits, :save_card, :livemode, :reference, :payment_method, :created_by
+    :credits, :save_card, :livemode, :reference, :payment_method, :ceiling_minor, :created_by
 )
 on conflict (organization, request_id) do nothing
 returning *;

@@ -1,12 +1,10 @@
 """Take a coupon for an order or for free credits: exactly as often as it may be, whoever else wants the last one."""
 
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 import asyncpg
 
-from tallystick.accounts.throttle import Limit
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict
 from tallystick.catalog.document import Coupon
@@ -14,10 +12,6 @@ from tallystick.ledger import audit
 from tallystick.payments.orders.order import Order
 
 queries = load_queries(__file__, "take_coupon.sql")
-
-# Only wrong codes stay counted.
-GUESSES: Final = Limit("coupon_organization", 20, 3600)
-GUESSES_BY_ADDRESS: Final = Limit("coupon_address", 100, 3600)
 
 
 class CouponNotValid(Conflict):
@@ -75,7 +69,12 @@ async def take_coupon(
         most=coupon.redemptions_max,
     )
     await audit.record(
-        connection, "coupon.redeemed", by=by, subject=coupon.code, organization=organization, after={"order": order_id}
+        connection,
+        "coupon.redeemed",
+        by=by,
+        subject=coupon.code,
+        organization=organization,
+        after={"order_id": order_id, "operation": operation},
     )
 
 
