@@ -217,7 +217,8 @@ async def test_a_suspended_organization_is_told_with_the_caller(
     _, others = await new_key(pool, other.id)
     await ring.caller(secret)
     await ring.caller(others)
-    await organization.change(pool, acme.id, state=OrganizationState.SUSPENDED, default_max_tokens=7)
+    async with pool.acquire() as connection:
+        await organization.change(connection, acme.id, state=OrganizationState.SUSPENDED, default_max_tokens=7)
     await eventually(lambda: ring.cached(secret) is None)
     assert (await ring.caller(secret)).organization_state == "suspended"
     assert (await ring.caller(secret)).default_max_tokens == 7

@@ -52,9 +52,15 @@ async def test_the_payer_of_a_user_is_the_personal_organization(
 
 
 async def test_a_change_is_kept_and_announced(pool: asyncpg.Pool, acme: Organization) -> None:
-    changed = await organization.change(pool, acme.id, state=OrganizationState.SUSPENDED, default_max_tokens=100)
+    async with pool.acquire() as connection:
+        changed = await organization.change(
+            connection, acme.id, state=OrganizationState.SUSPENDED, default_max_tokens=100
+        )
     assert (changed.state, changed.default_max_tokens) == (OrganizationState.SUSPENDED, 100)
     assert await organization.find(pool, acme.id) == changed
     assert tuple(await pool.fetchrow("select kind, subject from change")) == ("organization", acme.id)
     with pytest.raises(NotFound):
-        await organization.change(pool, "org_of_nobody", state=OrganizationState.ACTIVE, default_max_tokens=None)
+        async with pool.acquire() as connection:
+            await organization.change(
+                connection, "org_of_nobody", state=OrganizationState.ACTIVE, default_max_tokens=None
+            )

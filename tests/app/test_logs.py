@@ -13,6 +13,7 @@ from tallystick.app import logs
     [
         "tsk_0123456789abcdefABCDEF",
         "tss_0123456789abcdefABCDEF",
+        "tsi_0123456789abcdefABCDEF",
         "sk-proj-0123456789abcdef",
         "sk_live_0123456789abcdef",
         "whsec_0123456789abcdef",

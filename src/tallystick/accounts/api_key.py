@@ -11,6 +11,7 @@ import msgspec
 from tallystick.accounts import secret_token
 from tallystick.accounts.display_name import check_name
 from tallystick.accounts.member import Permission, require, role_in
+from tallystick.accounts.organization import lock_organization
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict, InvalidInput, NotFound
 from tallystick.base.ids import is_text_id, text_id
@@ -73,8 +74,7 @@ async def create(
         raise InvalidInput("expires_at", "must be a time in the future, with its offset from UTC")
     secret = secret_token.new_token(secret_token.API_KEY)
     async with connection.transaction():
-        if not is_text_id(organization) or not await queries.lock_organization(connection, id=organization):
-            raise NotFound("There is no such organization.")
+        await lock_organization(connection, organization)
         await _refuse_wider(connection, organization, scopes, by)
         if await queries.count_live_keys(connection, organization=organization) >= LIVE_KEYS_MAX:
             raise TooManyKeys(f"An organization can have {LIVE_KEYS_MAX} keys; revoke one that is not used.")

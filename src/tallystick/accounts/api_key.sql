@@ -1,7 +1,3 @@
--- name: lock_organization(id)$
--- Keys of one organization are made one after the other, so that their number is exact.
-select id from organization where id = :id for no key update;
-
 -- name: count_live_keys(organization)$
 select count(*) from api_key
 where organization = :organization and revoked_at is null and (expires_at is null or expires_at > clock_timestamp());

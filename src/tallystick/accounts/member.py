@@ -9,6 +9,7 @@ import msgspec
 
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict, Forbidden, NotFound
+from tallystick.ledger import audit
 
 queries = load_queries(__file__, "member.sql")
 
@@ -65,7 +66,14 @@ def require(role: Role, permission: Permission) -> None:
         )
 
 
-async def add(connection: asyncpg.Connection, *, organization: str, user_id: str, role: Role) -> None:
+def may_grant(own: Role, role: Role) -> bool:
+    """Whether a member of the role `own` may make others, and unmake those, of `role`."""
+    return holds(own, Permission.MEMBERS) and (role is not Role.OWNER or own is Role.OWNER)
+
+
+async def add(
+    connection: asyncpg.Connection, *, organization: str, user_id: str, role: Role, by: str = "process"
+) -> None:
     """Make a user a member."""
     try:
         await queries.add_member(connection, organization=organization, user_id=user_id, role=role)
@@ -73,6 +81,9 @@ async def add(connection: asyncpg.Connection, *, organization: str, user_id: str
         raise AlreadyMember("This user is a member of the organization already.") from error
     except asyncpg.ForeignKeyViolationError as error:
         raise NotFound("There is no such user or organization.") from error
+    await audit.record(
+        connection, "member.added", by=by, subject=user_id, organization=organization, after={"role": role}
+    )
 
 
 async def role_in(connection: asyncpg.Connection, *, organization: str, user_id: str) -> Role | None:

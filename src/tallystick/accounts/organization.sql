@@ -5,6 +5,13 @@ returning id, name, account, state, default_max_tokens, created_at;
 -- name: find_organization(id)^
 select id, name, account, state, default_max_tokens, created_at from organization where id = :id;
 
+-- name: lock_organization(id)$
+select id from organization where id = :id for no key update;
+
+-- name: rename_organization(id, name)^
+update organization set name = :name where id = :id
+returning id, name, account, state, default_max_tokens, created_at;
+
 -- name: list_organizations(after, row_limit)
 -- Ids are time-ordered, so this is the order in which they were made.
 select id, name, account, state, default_max_tokens, created_at from organization

@@ -6,6 +6,7 @@ from typing import Final
 
 API_KEY: Final = "tsk_"
 SESSION: Final = "tss_"
+INVITATION: Final = "tsi_"
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM_BYTES: Final = 32

@@ -28,6 +28,10 @@ SIGN_IN_BY_EMAIL: Final = Limit("sign_in_email", 10, 900)
 SIGN_IN_BY_ADDRESS: Final = Limit("sign_in_address", 100, 900)
 SIGN_UP_BY_ADDRESS: Final = Limit("sign_up_address", 500, 3600)
 PASSWORD_BY_USER: Final = Limit("password_user", 10, 900)
+ORGANIZATIONS_BY_USER: Final = Limit("organizations_user", 20, 3600)
+# Each is a mail in somebody's name: to many people, and to one of them.
+INVITATIONS_BY_USER: Final = Limit("invitations_user", 100, 3600)
+INVITATIONS_TO_EMAIL: Final = Limit("invitations_email", 10, 86_400)
 
 
 async def count(pool: asyncpg.Pool, limit: Limit, who: str) -> None:

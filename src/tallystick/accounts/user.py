@@ -5,6 +5,7 @@ from typing import Final
 import asyncpg
 import msgspec
 
+from tallystick.accounts import invitation as invitations
 from tallystick.accounts import member, organization, session, throttle
 from tallystick.accounts.email_address import normalize_email
 from tallystick.accounts.password import hash_password, matches
@@ -33,12 +34,19 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def sign_up(
-    pool: asyncpg.Pool, *, email: str, password: str, name: str | None = None, address: str | None = None
+    pool: asyncpg.Pool,
+    *,
+    email: str,
+    password: str,
+    name: str | None = None,
+    address: str | None = None,
+    invitation: str | None = None,
 ) -> Welcome:
     """A new user with a personal organization, of which they are the owner, and a first session.
 
     Raises EmailTaken for an e-mail that is known. That tells a stranger that it is known, which a sign-up without
     confirmation by mail cannot avoid; `address`, where the request came from, is throttled so that nobody asks a lot.
+    `invitation`, the token of one to this e-mail, is accepted with it; who signs up is not kept where it cannot be.
     """
     email = normalize_email(email)
     if address is not None:
@@ -46,14 +54,16 @@ async def sign_up(
     password_hash = await hash_password(password)
     user_id = text_id("user")
     async with pool.acquire() as connection, connection.transaction():
-        personal = await organization.create(connection, name=name if name is not None else email)
+        personal = await organization.create(connection, name=name if name is not None else email, by=user_id)
         try:
             await queries.insert_user(
                 connection, id=user_id, email=email, password_hash=password_hash, personal_organization=personal.id
             )
         except asyncpg.UniqueViolationError as error:
             raise EmailTaken("There is a user with this e-mail already. Sign in instead.") from error
-        await member.add(connection, organization=personal.id, user_id=user_id, role=member.Role.OWNER)
+        await member.add(connection, organization=personal.id, user_id=user_id, role=member.Role.OWNER, by=user_id)
+        if invitation is not None:
+            await invitations.accept(connection, invitation, user_id=user_id, email=email)
         first = await session.start(connection, user_id, password_hash=password_hash)
     return Welcome(user_id=user_id, organization_id=personal.id, session=first)
 

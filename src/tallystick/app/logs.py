@@ -11,7 +11,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 # What a secret of ours or of a provider looks like. No code logs one on purpose; this is the net below it.
-_SECRET: Final = re.compile(r"\b(tsk|tss|sk|rk|whsec|pk)[-_][A-Za-z0-9_\-]{8,}|postgres(ql)?://[^@\s]+@")
+_SECRET: Final = re.compile(r"\b(tsk|tss|tsi|sk|rk|whsec|pk)[-_][A-Za-z0-9_\-]{8,}|postgres(ql)?://[^@\s]+@")
 
 # They write a line for every call they make; ours say what the calls were for.
 _CHATTY: Final = ("httpx", "httpcore", "stripe", "alembic", "asyncio")
@@ -59,7 +59,7 @@ def _in_one_step(logger: type[Any]) -> type[Any]:
 def redact(_logger: WrappedLogger, _method: str, line: str) -> str:
     """Replace whatever looks like a secret, wherever in the finished line it stands."""
     # Nearly every line has none of these, and seeing that costs a tenth of the expression.
-    if "k_" in line or "k-" in line or "tss" in line or "whsec" in line or "postgres" in line:
+    if "k_" in line or "k-" in line or "tss" in line or "tsi_" in line or "whsec" in line or "postgres" in line:
         return _SECRET.sub("[redacted]", line)
     return line
 

@@ -42,3 +42,25 @@ cross join (values (false), (true)) as mode (live)
 where not exists (
     select from stripe_customer where stripe_customer.organization = organization.id and livemode = mode.live
 );
+
+-- An invitation to become a member. `hash` is the SHA-256 of the link's token: a dump lets nobody in.
+create table invitation (
+    id text primary key,
+    organization text not null references organization,
+    email text not null check (email = lower(email)),
+    role text not null check (role in ('owner', 'admin', 'billing', 'developer', 'viewer')),
+    hash bytea not null unique check (length(hash) = 32),
+    -- Whoever may invite no more, when it is accepted, invited in vain.
+    invited_by text not null references app_user,
+    created_at timestamptz not null default clock_timestamp(),
+    expires_at timestamptz not null,
+    accepted_at timestamptz,
+    accepted_by text references app_user,
+    revoked_at timestamptz,
+    check ((accepted_at is null) = (accepted_by is null)),
+    check (accepted_at is null or revoked_at is null)
+);
+create index invitation_organization on invitation (organization, id);
+-- A new one takes the place of the one before.
+create unique index invitation_open on invitation (organization, email)
+where accepted_at is null and revoked_at is null;
