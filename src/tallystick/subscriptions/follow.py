@@ -55,10 +55,24 @@ async def follow(
         if before is not None or billed.ended_at is None:
             after = _brought(before, billed, await plan_version(connection, billed.plan_version), turn)
         if after is not None and after != before:
-            await write(connection, before, after, what=_what(before, after), by=STRIPE, effective_at=turn.now)
+            await write(
+                connection,
+                before,
+                after,
+                what=_what(before, after),
+                by=STRIPE,
+                effective_at=_since(before, after, turn),
+            )
         if after != before or turn.advanced:
             await publish_constraints(connection, organization)
     return after
+
+
+def _since(before: Subscription | None, after: Subscription, turn: Turn) -> datetime:
+    """When it took effect: where it began or ended, that is known; else as soon as we heard."""
+    if after.ended_at is not None:
+        return after.ended_at
+    return turn.now if before is not None else after.created_at
 
 
 def _brought(before: Subscription | None, billed: Billed, plan: Plan, turn: Turn) -> Subscription:

@@ -1,6 +1,7 @@
 """Prices at Stripe: what one version of a plan costs, or one unit of a meter in it. They never change."""
 
 from decimal import Decimal
+from typing import cast
 
 import msgspec
 from stripe.params import PriceCreateParams
@@ -52,7 +53,8 @@ async def create_price(stripe: StripeClient, price: NewPrice) -> StripePrice:
         "lookup_key": price.lookup_key,
         "product": price.product,
         "currency": price.currency,
-        "unit_amount_decimal": price.amount,
+        # As text: the SDK writes a small decimal as 1E-7.
+        "unit_amount_decimal": cast("Decimal", f"{price.amount:f}"),
         "recurring": {"interval": price.interval},
     }
     if price.meter is not None:
