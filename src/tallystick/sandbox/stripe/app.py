@@ -20,6 +20,7 @@ from tallystick.sandbox.stripe.courier import Courier
 from tallystick.sandbox.stripe.fault import Faults
 from tallystick.sandbox.stripe.idempotency import Keys
 from tallystick.sandbox.stripe.identifier import Identifiers
+from tallystick.sandbox.stripe.invoice_page import InvoicePage
 from tallystick.sandbox.stripe.money_controls import MoneyControls
 from tallystick.sandbox.stripe.payment_page import PaymentPage
 from tallystick.sandbox.stripe.state_file import StateFile
@@ -78,6 +79,7 @@ def _application(world: World, keys: Keys, faults: Faults, courier: Courier, opt
         routes=[
             Route("/v1/{path:path}", call, methods=["GET", "POST", "DELETE", "PUT", "PATCH"]),
             *PaymentPage(world).routes(),
+            *InvoicePage(world).routes(),
             *Controls(world, courier, faults).routes(),
             *MoneyControls(world).routes(),
             *SubscriptionControls(world).routes(),
