@@ -1,0 +1,131 @@
+-- name: unexplained
+-- Money that moved for a payment of which nobody knows whose it is.
+select payment_intent as subject, sum(amount_minor)::bigint as amount_minor, payment_intent
+from stripe_movement
+where belongs is null and livemode = :livemode
+group by payment_intent
+order by payment_intent;
+
+-- name: sums
+-- What Stripe moved for each order and each invoice, against what the books have between it and Stripe. The books' side
+-- is found by the operations that can have done it: the purchase or the income, what was clawed back, what of that came
+-- back.
+with touched as (
+    select o.id as cause, o.stripe_payment_intent as payment_intent
+    from payment_order o
+    where o.livemode = :livemode and o.stripe_payment_intent is not null
+        and (
+            cast(:since as timestamptz) is null or o.credited_at >= :since
+            or exists (
+                select from stripe_movement m where m.payment_intent = o.stripe_payment_intent and m.at >= :since
+            )
+        )
+    union all
+    select p.invoice, p.payment_intent
+    from stripe_invoice_payment p
+    join stripe_invoice i on i.id = p.invoice
+    where i.livemode = :livemode
+        and (
+            cast(:since as timestamptz) is null or i.paid_at >= :since
+            or exists (select from stripe_movement m where m.payment_intent = p.payment_intent and m.at >= :since)
+        )
+),
+at_stripe as (
+    select touched.cause, sum(m.amount_minor) as amount_minor
+    from touched
+    join stripe_movement m on m.payment_intent = touched.payment_intent
+    group by touched.cause
+),
+operations as (
+    select o.id as cause, o.operation from payment_order o where o.operation is not null
+    union all
+    select i.id, i.operation from stripe_invoice i where i.operation is not null
+    union all
+    select c.payment_order, c.operation from clawback c
+    union all
+    select c.payment_order, back.id
+    from clawback c join operation back on back.reverses = c.operation
+),
+booked as (
+    select causes.cause, sum(case when a.id = t.debit then t.amount else -t.amount end) / 10000000 as amount_minor
+    from (select distinct cause from touched) as causes
+    join operations on operations.cause = causes.cause
+    join transfer t on t.operation = operations.operation and t.kind >= 'shortfall'
+    join ledger_account a on a.kind = 'stripe_clearing' and a.id in (t.debit, t.credit)
+    group by causes.cause
+)
+select
+    causes.cause as subject,
+    coalesce(at_stripe.amount_minor, 0)::bigint as at_stripe_minor,
+    coalesce(booked.amount_minor, 0)::bigint as booked_minor,
+    array(select touched.payment_intent from touched where touched.cause = causes.cause) as payment_intents,
+    (
+        select case when o.state = 'paid' then 'it is paid and not credited: ' || coalesce(o.reason, 'nobody says why') end
+        from payment_order o where o.id = causes.cause
+    ) as reason
+from (select distinct cause from touched) as causes
+left join at_stripe using (cause)
+left join booked using (cause)
+where coalesce(at_stripe.amount_minor, 0) <> coalesce(booked.amount_minor, 0)
+order by causes.cause;
+
+-- name: clearing^
+-- All that Stripe moved, and all that the books have with Stripe.
+select
+    coalesce((select sum(amount_minor - fee_minor) from stripe_movement where livemode = :livemode), 0)::bigint
+        as moved_minor,
+    coalesce((select -sum(posted) from ledger_account where kind = 'stripe_clearing'), 0)::bigint as booked;
+
+-- name: set_aside
+select 'event ' || id as subject, coalesce(reason, type) as cause
+from stripe_event
+where livemode = :livemode and state = 'quarantined' and processed_at >= coalesce(:since::timestamptz, '-infinity')
+union all
+select 'event ' || id, format('%s failed %s times and is tried again at %s', type, attempts, retry_at)
+from stripe_event
+where livemode = :livemode and state = 'received' and attempts > 2
+union all
+select 'subscription ' || id, problem from stripe_subscription where livemode = :livemode and problem is not null
+union all
+select 'refund ' || refund.id, 'Stripe has not answered since ' || refund.created_at
+from refund join payment_order o on o.id = refund.payment_order
+where o.livemode = :livemode and refund.state = 'asked' and refund.created_at < clock_timestamp() - interval '1 day'
+order by subject;
+
+-- name: known
+-- Of what Stripe lists: what stands here as it stands there. A payment that is for no order of ours may be an invoice's,
+-- which says so itself.
+select listed.id
+from unnest(:what::text[], :id::text[], :status::text[], :order_id::text[])
+    as listed (what, id, status, order_id)
+where case listed.what
+    when 'payment' then
+        listed.status <> 'succeeded' or listed.order_id is null
+        or exists (
+            select from payment_order o
+            where o.stripe_payment_intent = listed.id and o.state in ('paid', 'credited', 'refunded', 'disputed')
+        )
+    when 'refund' then exists (
+        select from refund r where r.stripe_refund = listed.id and r.state = listed.status
+    )
+    when 'dispute' then exists (select from dispute d where d.id = listed.id and d.status = listed.status)
+    when 'subscription' then exists (
+        select from stripe_subscription s where s.id = listed.id and s.status = listed.status
+    )
+    when 'invoice' then exists (
+        select from stripe_invoice i where i.id = listed.id and i.status = listed.status
+            and (i.operation is not null or i.amount_paid_minor = 0)
+    )
+end;
+
+-- name: customers
+select id from stripe_customer where livemode = :livemode and id = any(:ids::text[]);
+
+-- name: store$
+insert into reconciliation (livemode, since, began_at, events_fetched, movements, mended, differences)
+values (:livemode, :since, :began_at, :events_fetched, :movements, :mended, :differences)
+returning id;
+
+-- name: last_clean$
+-- The newest run that found nothing left to mend: what was before it has been looked at.
+select max(began_at) from reconciliation where livemode = :livemode and differences = '[]';

@@ -1,0 +1,26 @@
+-- name: keep!
+insert into stripe_movement (id, livemode, category, amount_minor, fee_minor, currency, source, payment_intent, at)
+select id, :livemode, category, amount_minor, fee_minor, currency, source, payment_intent, at
+from unnest(
+    :id::text[], :category::text[], :amount_minor::bigint[], :fee_minor::bigint[], :currency::text[],
+    :source::text[], :payment_intent::text[], :at::timestamptz[]
+) as seen (id, category, amount_minor, fee_minor, currency, source, payment_intent, at)
+on conflict (id) do nothing;
+
+-- name: unbooked
+-- Ours is what an order or an invoice of ours was paid by. Of a charge without a payment intent nothing of ours is made.
+select
+    m.id, m.category, m.amount_minor, m.fee_minor,
+    exists (select from payment_order o where o.stripe_payment_intent = m.payment_intent)
+        or exists (select from stripe_invoice_payment p where p.payment_intent = m.payment_intent) as ours,
+    m.payment_intent is null or m.payment_intent = any(:foreign::text[]) as foreign
+from stripe_movement m
+where m.belongs is null and m.livemode = :livemode and m.id > :after
+order by m.id
+limit :most;
+
+-- name: lock_unbooked$
+select id from stripe_movement where id = :id and belongs is null for update;
+
+-- name: mark_booked!
+update stripe_movement set belongs = :belongs, operation = :operation where id = :id;
