@@ -98,6 +98,7 @@ def shown(order: Order) -> dict[str, object]:
         "credits": to_decimal(order.credits),
         "amount_minor": order.amount_minor,
         "currency": order.currency,
+        "checkout_url": order.checkout_url if order.state == "awaiting_payment" else None,
         "refunded_minor": order.refunded_minor,
         "disputed_minor": order.disputed_minor,
     }

@@ -34,9 +34,10 @@ async def settle(
         return "quarantined", reason
     if payment.outcome == "paid":
         return await _pay(connection, order, payment, by_event=by_event)
-    if payment.outcome != "pending":
+    # A top-up that was declined is ended by who charges it, with all that belongs to it.
+    if payment.outcome != "pending" and order.kind != "top_up":
         # What failed within an open session may be tried again there; the end of the session is the end.
-        final = payment.outcome == "expired" or payment.session is not None or order.kind == "top_up"
+        final = payment.outcome == "expired" or payment.session is not None
         await end_unpaid(connection, order, payment.outcome, by="stripe", final=final)
     return "processed", None
 

@@ -131,3 +131,4 @@ create table balance_alert (
     primary key (organization, threshold)
 );
 create index balance_alert_account on balance_alert (account);
+create index balance_alert_silent on balance_alert (account) where not armed;
