@@ -4,45 +4,11 @@ If the sandbox misunderstood Stripe, a Stripe that somebody else wrote would dis
 one does not do is listed with the reason, and the calls it does not cover are not run against it.
 """
 
-import asyncio
-
 import httpx
 import pytest
 import stripe
 
-NOT_COVERED = {
-    ("localstripe", "checkout"): "it has no Checkout",
-    ("localstripe", "idempotency"): "it does not read the Idempotency-Key header",
-    ("localstripe", "price_data"): "it has no Checkout",
-    ("localstripe", "refund limits"): "it refunds more than was paid",
-    ("localstripe", "error codes"): "its errors carry no code and no param",
-    ("emulate", "idempotency"): "its Stripe does not read the Idempotency-Key header",
-    ("emulate", "keys"): "it lets everybody in",
-    ("emulate", "merged metadata"): "it replaces metadata as a whole, which Stripe does not",
-    ("emulate", "price_data"): "its line items need a stored price",
-    ("emulate", "declines"): "every card succeeds",
-    ("emulate", "created and confirmed"): "it ignores `confirm` when an intent is created",
-    ("emulate", "refunds"): "it has none",
-    ("emulate", "refund limits"): "it has no refunds",
-    ("emulate", "events"): "it keeps none",
-}
-NPM = pytest.mark.npm
-
-
-def held_against(call: str) -> pytest.MarkDecorator:
-    """Runs a test against every Stripe that covers a call."""
-    names = [name for name in ("sandbox", "localstripe", "emulate") if (name, call) not in NOT_COVERED]
-    marked = [pytest.param(name, marks=NPM if name == "emulate" else ()) for name in names]
-    return pytest.mark.parametrize("witness", marked, indirect=True)
-
-
-async def eventually(found, wanted):
-    """Waits until what is looked for is there: localstripe sends its webhooks a second later."""
-    for _ in range(200):
-        if wanted in found():
-            return
-        await asyncio.sleep(0.05)
-    assert wanted in found()
+from tests.outside.stripe_contract.held_against import eventually, held_against
 
 
 @held_against("customers")
