@@ -1,6 +1,8 @@
 """Subscribers, and a Stripe of one's own whose clock may be moved."""
 
 import contextlib
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -71,3 +73,14 @@ def stand(start: Callable[..., Any]) -> Iterator[Stand]:
         contextlib.closing(stripe.RequestsClient()) as http_client,
     ):
         yield opened(address, http_client)
+
+
+@pytest.fixture
+def chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        problem = "Chromium is not installed: no page was seen by a real browser"
+        if os.environ.get("CI"):
+            pytest.fail(problem)
+        pytest.skip(problem)
+    return found

@@ -1,8 +1,6 @@
 """The hosted page: with forms alone, then in a real browser with scripts switched off."""
 
 import asyncio
-import os
-import shutil
 
 import httpx
 import pytest
@@ -106,17 +104,6 @@ async def test_a_session_takes_only_its_kinds(shop, checkout, browser):
     assert "Bank debit (" not in (await browser.get(path(session))).text
     debit = {"email": "page@example.com", "method": "us_bank_account", "account": "000123456789"}
     assert (await browser.post(path(session), data=debit)).status_code == 422
-
-
-@pytest.fixture
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        problem = "Chromium is not installed: the payment page was not seen by a real browser"
-        if os.environ.get("CI"):
-            pytest.fail(problem)
-        pytest.skip(problem)
-    return found
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 850)])

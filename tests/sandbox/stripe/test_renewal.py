@@ -1,6 +1,7 @@
 """What a subscription does by itself under the clock: renewals, retries, trials, ends."""
 
-import datetime
+import datetime as dt
+import itertools
 
 import pytest
 
@@ -19,15 +20,15 @@ def again(stand, made):
 
 def test_a_year_is_twelve_periods_one_after_the_other(stand):
     made = stand.subscribe(stand.payer(), stand.price(1000))
-    anchor = datetime.datetime.fromtimestamp(made.billing_cycle_anchor, datetime.UTC)
+    anchor = dt.datetime.fromtimestamp(made.billing_cycle_anchor, dt.UTC)
     stand.pass_days(366)
     bills = stand.v1.invoices.list({"subscription": made.id, "limit": 100}).data[::-1]
     assert [(bill.status, bill.amount_paid) for bill in bills] == [("paid", 1000)] * 13
     periods = [(bill.lines.data[0].period.start, bill.lines.data[0].period.end) for bill in bills]
-    assert all(end == start for (_, end), (start, _) in zip(periods, periods[1:], strict=False))
-    starts = [datetime.datetime.fromtimestamp(start, datetime.UTC) for start, _ in periods]
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(periods))
+    starts = [dt.datetime.fromtimestamp(start, dt.UTC) for start, _ in periods]
     # The same day of every month, or the last one of a month that has no such day.
-    assert all(start.day == anchor.day or (start + datetime.timedelta(days=1)).day == 1 for start in starts)
+    assert all(start.day == anchor.day or (start + dt.timedelta(days=1)).day == 1 for start in starts)
     # Each happened at its own moment, not when the clock had arrived.
     assert [bill.created for bill in bills] == [start for start, _ in periods]
     (item,) = again(stand, made)["items"].data

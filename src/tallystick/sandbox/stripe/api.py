@@ -28,6 +28,8 @@ from tallystick.sandbox.stripe import (
     payment_method,
     payout,
     pending_item,
+    portal_configuration,
+    portal_session,
     price,
     product,
     refund,
@@ -67,6 +69,8 @@ ROUTES: Final[Sequence[Route]] = (
     *collection.routes,
     *invoice_payment.routes,
     *pending_item.routes,
+    *portal_configuration.routes,
+    *portal_session.routes,
 )
 
 

@@ -23,6 +23,7 @@ from tallystick.sandbox.stripe.identifier import Identifiers
 from tallystick.sandbox.stripe.invoice_page import InvoicePage
 from tallystick.sandbox.stripe.money_controls import MoneyControls
 from tallystick.sandbox.stripe.payment_page import PaymentPage
+from tallystick.sandbox.stripe.portal_page import PortalPage
 from tallystick.sandbox.stripe.state_file import StateFile
 from tallystick.sandbox.stripe.subscription_controls import SubscriptionControls
 from tallystick.sandbox.stripe.webhook_endpoint import register
@@ -80,6 +81,7 @@ def _application(world: World, keys: Keys, faults: Faults, courier: Courier, opt
             Route("/v1/{path:path}", call, methods=["GET", "POST", "DELETE", "PUT", "PATCH"]),
             *PaymentPage(world).routes(),
             *InvoicePage(world).routes(),
+            *PortalPage(world).routes(),
             *Controls(world, courier, faults).routes(),
             *MoneyControls(world).routes(),
             *SubscriptionControls(world).routes(),
