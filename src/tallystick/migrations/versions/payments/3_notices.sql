@@ -8,9 +8,13 @@ create table notice (
     key text,
     data jsonb not null check (jsonb_typeof(data) = 'object'),
     at timestamptz not null default clock_timestamp(),
+    -- Whether there is a delivery of it for each webhook that wants it.
+    matched boolean not null default false,
     unique (organization, key)
 );
 create index notice_organization on notice (organization, seq);
+create index notice_at on notice using brin (at);
+create index notice_unmatched on notice (seq) where not matched;
 
 create table mail (
     seq bigint generated always as identity primary key,
