@@ -28,7 +28,7 @@ async def paid(shop, pool):
 
 async def broken(pool):
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        return {check.name for check in checks if await check.run(connection)}
+        return {check.name for check in checks if check.law == 6 and await check.run(connection)}
 
 
 async def test_sound_books_pass(paid, pool):

@@ -63,11 +63,9 @@ async def look(stripe: StripeClient, payment_intent: str) -> Seen | None:
     payment = await read_payment_intent(stripe, payment_intent)
     if "order_id" not in payment.metadata:
         return None
-    return Seen(
-        payment=payment,
-        refunds=await refunds_of(stripe, payment_intent),
-        disputes=await disputes_of(stripe, payment_intent),
-    )
+    # Disputes first: one that begins makes refunds under way fail, and the other way round both would seem to hold.
+    disputes = await disputes_of(stripe, payment_intent)
+    return Seen(payment=payment, refunds=await refunds_of(stripe, payment_intent), disputes=disputes)
 
 
 async def apply(connection: asyncpg.Connection, seen: Seen) -> Ending:

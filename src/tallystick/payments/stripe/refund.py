@@ -50,7 +50,7 @@ def _seen(refund: Any) -> StripeRefund:
         amount=refund.amount,
         # Refunds of old kinds have no status: the money has gone.
         status=refund.status or "succeeded",
-        ours=(refund.metadata or {}).get("refund_id"),
+        ours=refund.metadata.to_dict().get("refund_id") if refund.metadata else None,
         failure=getattr(refund, "failure_reason", None),
         created=refund.created,
     )

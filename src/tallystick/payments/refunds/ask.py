@@ -1,0 +1,88 @@
+"""Ask Stripe for refunds of ours, again and again until it has answered, and never for two in place of one."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import asyncpg
+import structlog
+
+from tallystick.base.database import load_queries
+from tallystick.payments.errors import PaymentPending, PaymentRefused
+from tallystick.payments.orders.order import Order, find, lock_known
+from tallystick.payments.refunds import refund
+from tallystick.payments.refunds.bring import bring
+from tallystick.payments.refunds.refund import Refund
+from tallystick.payments.stripe.client import StripeClient
+from tallystick.payments.stripe.refund import StripeRefund, create_refund, refunds_of
+from tallystick.subscriptions.turn import wait_for_turn
+
+queries = load_queries(__file__, "ask.sql")
+
+# Stripe keeps an idempotency key for a day at least. Past that, the same key could make a second refund.
+_KEY_LASTS: Final = timedelta(hours=23)
+_BATCH: Final = 20
+
+log = structlog.get_logger()
+
+
+async def ask(pool: asyncpg.Pool, stripe: StripeClient, asked: Refund, *, now: datetime | None = None) -> None:
+    """Ask for one refund, and bring our books up to the answer. Raises PaymentPending, with nothing changed, and
+    PaymentRefused, with the credits given back."""
+    order = await find(pool, asked.payment_order, organization=None)
+    if order.stripe_payment_intent is None:
+        raise ValueError(f"order {order.id} has no payment at Stripe to refund")
+    moment = await queries.moment(pool, now=now)
+    try:
+        seen = await _ask(stripe, asked, order.stripe_payment_intent, moment)
+    except PaymentRefused as error:
+        await _refuse(pool, order, asked, error.reason or error.message)
+        raise
+    async with pool.acquire() as connection, connection.transaction():
+        locked = await lock_known(connection, order.id)
+        await wait_for_turn(connection, locked.organization)
+        await refund.note(connection, locked, seen)
+        await bring(connection, locked, by="stripe")
+
+
+async def ask_open(pool: asyncpg.Pool, stripe: StripeClient) -> int:
+    """Ask again for those that Stripe has not answered; returns how many it has now. May run twice at once."""
+    answered = 0
+    for row in [row async for row in queries.due(pool, livemode=stripe.livemode, most=_BATCH)]:
+        try:
+            await ask(pool, stripe, await refund.find(pool, row["id"]))
+        except PaymentPending as error:
+            log.warning("refund_not_answered", refund=row["id"], problem=error.message)
+            await queries.postpone(pool, id=row["id"])
+        except PaymentRefused as error:
+            log.error("refund_refused", refund=row["id"], reason=error.reason)  # noqa: TRY400 - an answer, no defect
+            answered += 1
+        else:
+            answered += 1
+    return answered
+
+
+async def _ask(stripe: StripeClient, asked: Refund, payment_intent: str, now: datetime) -> StripeRefund:
+    days = (now - asked.created_at) // _KEY_LASTS
+    if days > 0:
+        for seen in await refunds_of(stripe, payment_intent):
+            if seen.ours == asked.id:
+                return seen
+    return await create_refund(
+        stripe,
+        payment_intent,
+        asked.amount_minor,
+        ours=asked.id,
+        order=asked.payment_order,
+        idempotency_key=asked.id if days == 0 else f"{asked.id}-{days}",
+    )
+
+
+async def _refuse(pool: asyncpg.Pool, order: Order, asked: Refund, failure: str) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        locked = await lock_known(connection, order.id)
+        await wait_for_turn(connection, locked.organization)
+        # An event may have told of it meanwhile: then it is not refused.
+        current = await refund.find(connection, asked.id)
+        if current.state == "asked":
+            await refund.move(connection, locked, current, "refused", failure=failure)
+            await bring(connection, locked, by="stripe")

@@ -1,0 +1,165 @@
+-- name: no_more_than_paid
+select format('of order %s, paid with %s, %s went back', o.id, o.amount_minor, gone.minor) as problem
+from payment_order as o
+join (
+    select payment_order, sum(amount_minor) as minor
+    from (
+        select payment_order, amount_minor from refund where state not in ('failed', 'canceled', 'refused')
+        union all
+        select payment_order, amount_minor from dispute where withdrawals > reinstatements and status <> 'won'
+    ) as cause
+    group by payment_order
+) as gone on gone.payment_order = o.id
+where o.operation is not null and gone.minor > o.amount_minor limit :most::bigint;
+
+-- name: once_each
+with cause as (
+    select id, payment_order, amount_minor from refund where state not in ('failed', 'canceled', 'refused')
+    union all
+    select id, payment_order, amount_minor from dispute where withdrawals > reinstatements and status <> 'won'
+),
+wanted as (
+    select cause.* from cause join payment_order as o on o.id = cause.payment_order where o.operation is not null
+),
+found as (
+    select coalesce(refund, dispute) as id, payment_order, amount_minor from clawback where reversed_at is null
+)
+select format('%s takes %s of order %s, and took back the credits of %s', coalesce(wanted.id, found.id),
+    coalesce(wanted.amount_minor::text, 'nothing'), coalesce(wanted.payment_order, found.payment_order),
+    coalesce(found.amount_minor::text, 'nothing')) as problem
+from wanted full join found using (id)
+where wanted.amount_minor is distinct from found.amount_minor
+    or wanted.payment_order is distinct from found.payment_order
+limit :most::bigint;
+
+-- name: clawback_posting
+with posted as (
+    select
+        c.operation, c.taken, c.money, c.bonus, c.reversed_at,
+        coalesce(sum(t.amount) filter (where t.debit = o.account), 0) as from_customer,
+        coalesce(sum(t.amount) filter (where debit.kind = 'receivable'), 0) as from_receivable,
+        coalesce(sum(t.amount) filter (
+            where credit.kind = case o.kind when 'manual' then 'bank' else 'stripe_clearing' end::account_kind
+        ), 0) as to_money,
+        coalesce(sum(t.amount) filter (where credit.kind = 'promotional_expense'), 0) as to_bonus,
+        coalesce(sum(t.amount), 0) as total
+    from clawback as c
+    join payment_order as o on o.id = c.payment_order
+    left join transfer as t on t.operation = c.operation and t.kind in ('refund', 'dispute')
+    left join ledger_account as debit on debit.id = t.debit
+    left join ledger_account as credit on credit.id = t.credit
+    group by c.operation, o.id
+)
+select format('clawback %s took %s of %s and %s, and posted %s and %s owed to %s and %s', operation, taken, money, bonus,
+    from_customer, from_receivable, to_money, to_bonus) as problem
+from posted
+where from_customer <> taken or from_receivable <> money + bonus - taken or to_money <> money or to_bonus <> bonus
+    or total <> money + bonus
+union all
+select format('clawback %s %s', c.operation, case when c.reversed_at is null then 'was reversed in the books alone'
+    else 'is over, and was never reversed in the books' end)
+from clawback as c
+left join operation as reversal on reversal.reverses = c.operation
+where (c.reversed_at is null) <> (reversal.id is null)
+limit :most::bigint;
+
+-- name: posting_clawback
+select format('%s %s has no clawback', t.kind, t.operation) as problem
+from transfer as t
+where t.kind in ('refund', 'dispute') and t.debit <> all (select id from ledger_account where kind = 'plan_revenue')
+    and not exists (select from clawback where clawback.operation = t.operation)
+union all
+select format('collection %s has no debt', t.operation)
+from transfer as t
+where t.kind = 'collection' and not exists (
+    select from debt_payment as p where p.operation = t.operation and p.kind = 'collection'
+)
+limit :most::bigint;
+
+-- name: shares
+-- All of the credits with all of the payment; of a part never more than its share, but for the part that ended it.
+select format('of order %s went %s of %s, and of its %s credits %s', o.id, sum(c.amount_minor), o.amount_minor,
+    o.credits, sum(c.money + c.bonus)) as problem
+from clawback as c
+join payment_order as o on o.id = c.payment_order
+where c.reversed_at is null
+group by o.id
+having case when sum(c.amount_minor) = o.amount_minor
+    then sum(c.money) <> coalesce(o.paid_credits, o.credits) or sum(c.money + c.bonus) <> o.credits
+    else sum(c.money + c.bonus) > o.credits
+end
+limit :most::bigint;
+
+-- name: order_numbers
+select format('order %s has %s refunded and %s disputed, its clawbacks come to %s and %s', o.id, o.refunded_minor,
+    o.disputed_minor, coalesce(sum(c.amount_minor) filter (where c.refund is not null), 0),
+    coalesce(sum(c.amount_minor) filter (where c.dispute is not null), 0)) as problem
+from payment_order as o
+left join clawback as c on c.payment_order = o.id and c.reversed_at is null
+where o.operation is not null
+group by o.id
+having o.refunded_minor <> coalesce(sum(c.amount_minor) filter (where c.refund is not null), 0)
+    or o.disputed_minor <> coalesce(sum(c.amount_minor) filter (where c.dispute is not null), 0)
+limit :most::bigint;
+
+-- name: debts
+select format('clawback %s left %s owed, its debt is of %s', c.operation, c.money + c.bonus - c.taken,
+    coalesce(d.amount::text, 'nothing')) as problem
+from clawback as c
+left join debt as d on d.operation = c.operation
+where coalesce(d.amount, 0) <> c.money + c.bonus - c.taken
+union all
+select format('debt %s of %s has %s open after %s was paid', d.operation, d.amount, d.open, coalesce(sum(p.amount), 0))
+from debt as d
+join clawback as c on c.operation = d.operation
+left join debt_payment as p on p.debt = d.operation and p.reversed_at is null
+group by d.operation, c.operation
+having case when c.reversed_at is null then d.open <> d.amount - coalesce(sum(p.amount), 0)
+    else d.open <> 0 or coalesce(sum(p.amount), 0) <> 0
+end
+union all
+select format('%s %s of debt %s has %s in the books', p.kind, p.operation, p.debt, coalesce(sum(t.amount), 0))
+from debt_payment as p
+join debt as d on d.operation = p.debt
+left join transfer as t on t.operation = p.operation and t.kind in ('collection', 'adjustment')
+    and t.debit = any (
+        select d.account where p.kind = 'collection'
+        union all
+        select id from ledger_account where kind = 'bad_debt' and p.kind = 'write_off'
+    )
+    and t.credit = any (select id from ledger_account where kind = 'receivable')
+group by p.operation
+having p.amount <> coalesce(sum(t.amount), 0)
+limit :most::bigint;
+
+-- name: receivable
+-- What clawbacks, what paid them, and the reversals of both did to what is receivable.
+with ours as (
+    select operation from clawback union all select operation from debt_payment
+),
+moved as (
+    select coalesce(sum(case when debit.kind = 'receivable' then t.amount else -t.amount end), 0) as total
+    from (
+        select operation from ours
+        union all
+        select id from operation where reverses in (select operation from ours)
+    ) as done
+    join transfer as t on t.operation = done.operation and t.kind >= 'shortfall'
+    join ledger_account as debit on debit.id = t.debit
+    join ledger_account as credit on credit.id = t.credit
+    where (debit.kind = 'receivable') <> (credit.kind = 'receivable')
+),
+owed as (
+    select coalesce(sum(open), 0) as total from debt
+)
+select format('debts of %s are open, and %s is receivable of them', owed.total, moved.total) as problem
+from owed, moved where owed.total <> moved.total limit :most::bigint;
+
+-- name: restrictions
+select format('organization %s is %s, and its debts want %s', coalesce(r.organization, wanted.organization),
+    coalesce(r.kind, 'free'), coalesce(wanted.kind, 'nothing')) as problem
+from restriction as r
+full join (
+    select organization, min(policy) as kind from debt where open > 0 and policy <> 'none' group by organization
+) as wanted using (organization)
+where r.kind is distinct from wanted.kind limit :most::bigint;
