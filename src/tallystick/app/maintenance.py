@@ -21,6 +21,7 @@ from tallystick.ledger.seal import seal
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.inbox.missed import fetch_missed
 from tallystick.payments.provision import provision_customers
+from tallystick.payments.reconcile.reconcile import reconcile_daily
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.quotas.prune import prune_uses
 from tallystick.reservations.lanes import Lanes
@@ -97,6 +98,7 @@ class Maintenance:
         if stripe is not None:
             self._stack.push_async_callback(stripe.close)
             jobs.append(Job("missed webhooks", 600.0, Missed(inbox, stripe).fetch))
+            jobs.append(Job("reconciliation", 600.0, lambda: reconcile_daily(pool, stripe, inbox)))
             jobs.append(Job("customers at Stripe", 1.0, lambda: provision_customers(pool, stripe)))
         return jobs
 

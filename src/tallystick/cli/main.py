@@ -7,7 +7,7 @@ import orjson
 import typer
 
 from tallystick.base.errors import TallystickError
-from tallystick.cli import accounts, catalog, checks, credit, demo, plans, server, subscriptions, usage
+from tallystick.cli import accounts, catalog, checks, credit, demo, plans, reconcile, server, subscriptions, usage
 
 _EPILOG: Final = "Settings come from the environment or tallystick.toml; `tallystick settings` lists them."
 
@@ -26,6 +26,7 @@ accounts.register(app)
 subscriptions.register(app)
 credit.register(app)
 usage.register(app)
+reconcile.register(app)
 checks.register(app)
 demo.register(app)
 

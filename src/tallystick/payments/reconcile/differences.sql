@@ -129,3 +129,8 @@ returning id;
 -- name: last_clean$
 -- The newest run that found nothing left to mend: what was before it has been looked at.
 select max(began_at) from reconciliation where livemode = :livemode and differences = '[]';
+
+-- name: ran_lately$
+select exists (
+    select from reconciliation where livemode = :livemode and began_at > clock_timestamp() - interval '23 hours'
+);

@@ -97,10 +97,19 @@ async def reconcile(
     return result
 
 
-async def reconcile_newest(pool: asyncpg.Pool, stripe: StripeClient, inbox: Inbox) -> Reconciliation:
+async def reconcile_newest(
+    pool: asyncpg.Pool, stripe: StripeClient, inbox: Inbox, *, progress: Callable[[str], None] = lambda _: None
+) -> Reconciliation:
     """What the last clean run has not seen yet, and some days before that; everything where there was none."""
     last: datetime | None = await queries.last_clean(pool, livemode=stripe.livemode)
-    return await reconcile(pool, stripe, inbox, since=None if last is None else last - OVERLAP)
+    since = None if last is None else last - OVERLAP
+    return await reconcile(pool, stripe, inbox, since=since, progress=progress)
+
+
+async def reconcile_daily(pool: asyncpg.Pool, stripe: StripeClient, inbox: Inbox) -> None:
+    """For the upkeep, which asks often: at most one run in a day."""
+    if not await queries.ran_lately(pool, livemode=stripe.livemode):
+        await reconcile_newest(pool, stripe, inbox)
 
 
 class _Run:

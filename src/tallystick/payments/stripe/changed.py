@@ -31,6 +31,7 @@ async def listed_since(stripe: StripeClient, since: datetime | None) -> AsyncIte
     if since is not None:
         wanted["created"] = {"gte": int(since.timestamp())}
     every: Any = {"limit": _PAGE, "status": "all"}
+    paid: Any = {**wanted, "status": "paid"}
     v1 = stripe.v1
     with known_errors():
         async for intent in (await v1.payment_intents.list_async(wanted)).auto_paging_iter():
@@ -42,7 +43,7 @@ async def listed_since(stripe: StripeClient, since: datetime | None) -> AsyncIte
             yield _listed("dispute", dispute, payment_intent=_id(dispute.payment_intent))
         async for subscription in (await v1.subscriptions.list_async(every)).auto_paging_iter():
             yield _listed("subscription", subscription)
-        async for invoice in (await v1.invoices.list_async({**wanted, "status": "paid"})).auto_paging_iter():
+        async for invoice in (await v1.invoices.list_async(paid)).auto_paging_iter():
             yield _listed("invoice", invoice)
 
 

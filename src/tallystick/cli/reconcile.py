@@ -1,0 +1,79 @@
+"""`reconcile`: is what Stripe says what the books say, and if not, why."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+import asyncpg
+import msgspec
+import typer
+
+from tallystick.base.errors import Misconfigured
+from tallystick.base.money import format_amount, from_minor
+from tallystick.cli.output import AsJson, console, show, table, with_books
+from tallystick.payments.inbox.inbox import Inbox
+from tallystick.payments.reconcile.difference import Difference
+from tallystick.payments.reconcile.reconcile import Reconciliation, reconcile, reconcile_newest
+from tallystick.payments.stripe.client import StripeClient
+from tallystick.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Compare the books with what others say.", no_args_is_help=True)
+    group.command("stripe")(stripe)
+    app.add_typer(group, name="reconcile")
+
+
+def stripe(
+    since: Annotated[
+        datetime | None,
+        typer.Option(help="Only what was made since then (UTC); without it since the last clean run."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that Stripe has, however old.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare every payment, refund, dispute, invoice and movement at Stripe with the books.
+
+    Lost events are fetched, what can be mended is mended, what cannot is listed with its cause. May run at any time.
+    Exits 1 when differences are left.
+    """
+
+    async def work(pool: asyncpg.Pool, settings: Settings) -> Reconciliation:
+        if not settings.stripe_api_key:
+            raise Misconfigured("There is nothing to compare with: set STRIPE_API_KEY.")
+        client = StripeClient(settings.stripe_api_key, api_base=settings.stripe_api_base)
+        inbox = Inbox(pool, secrets=settings.listed("stripe_webhook_secret"), livemode=client.livemode, stripe=client)
+        try:
+            if since is None and not everything:
+                return await reconcile_newest(pool, client, inbox, progress=_progress(as_json))
+            began = None if since is None or everything else since.replace(tzinfo=since.tzinfo or UTC)
+            return await reconcile(pool, client, inbox, since=began, progress=_progress(as_json))
+        finally:
+            await client.close()
+
+    result = with_books(work)
+    show(msgspec.to_builtins(result), as_json, lambda: _print(result))
+    if result.differences:
+        raise typer.Exit(1)
+
+
+def _progress(as_json: bool) -> Callable[[str], None]:
+    return (lambda _step: None) if as_json else (lambda step: console.print(f"[dim]{step} ...[/dim]"))
+
+
+def _print(result: Reconciliation) -> None:
+    console.print(
+        f"{result.events_fetched} events were fetched, {result.movements} movements are new, "
+        f"{len(result.mended)} payments or customers were brought up to date."
+    )
+    console.print(f"Stripe holds {format_amount(from_minor(result.held_minor))}.")
+    if not result.differences:
+        console.print("\n[green]Stripe and the books agree.[/green]")
+        return
+    console.print(f"\n[red]{len(result.differences)} differences are left:[/red]")
+    table(["What", ">At Stripe", ">In the books", "Why"], [_row(one) for one in result.differences])
+
+
+def _row(one: Difference) -> tuple[str | None, ...]:
+    amounts = (one.at_stripe_minor, one.booked_minor)
+    return (one.subject, *(None if minor is None else format_amount(from_minor(minor)) for minor in amounts), one.cause)
