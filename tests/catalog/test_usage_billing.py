@@ -52,10 +52,16 @@ def test_what_stripe_bills_is_never_owed_here() -> None:
         ('strategy = "flat"', 'usage_billing = "stripe" leaves nothing to report'),
         (CUSTOM + 'meters = [{ meter = "requests", cap = 1 }]', 'usage_billing = "stripe" leaves nothing to report'),
         ('strategy = "prepaid"\n' + meters("runs_x"), "usage_billing: a prepaid plan is paid for from credits"),
-        (CUSTOM + 'meters = [{ meter = "dollars", overage = { price = 1 } }]', "meter dollars: Stripe bills no credits"),
+        (
+            CUSTOM + 'meters = [{ meter = "dollars", overage = { price = 1 } }]',
+            "meter dollars: Stripe bills no credits",
+        ),
         (CUSTOM + meters("llm_tokens_nobody"), "there is no meter llm_tokens_nobody"),
         (CUSTOM + meters("llm_tokens_openai", "llm_inferences"), "llm_tokens_openai and llm_inferences count the same"),
-        (CUSTOM + meters("llm_tokens_openai", "llm_input_tokens_openai"), "llm_input_tokens_openai and llm_tokens_open"),
+        (
+            CUSTOM + meters("llm_tokens_openai", "llm_input_tokens_openai"),
+            "llm_input_tokens_openai and llm_tokens_open",
+        ),
         (CUSTOM + meters("llm_inferences", "input_tokens"), "llm_inferences and input_tokens or output_tokens count"),
         (
             CUSTOM + 'meters = [{ meter = "llm_tokens_openai", cap = 9, overage = { price = 1 } }]',
