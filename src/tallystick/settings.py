@@ -62,6 +62,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     purchase_min: Annotated[int, Meta(ge=1, description="Smallest amount of credits one purchase may buy.")] = 1
     purchase_max: Annotated[int, Meta(ge=1, description="Largest amount of credits one purchase may buy.")] = 10_000
+    return_hosts: Annotated[
+        str | None,
+        Meta(
+            description="Hosts that pages of Stripe may lead back to, comma-separated, with a port where it is not"
+            " https's own; without it that of the public URL."
+        ),
+    ] = None
 
     redis_url: Annotated[
         str | None,
