@@ -62,6 +62,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     purchase_min: Annotated[int, Meta(ge=1, description="Smallest amount of credits one purchase may buy.")] = 1
     purchase_max: Annotated[int, Meta(ge=1, description="Largest amount of credits one purchase may buy.")] = 10_000
+    transfer_to: Annotated[
+        str | None,
+        Meta(
+            description="Bank account that customers transfer to for orders settled by hand, as it is shown to them;"
+            " without it only operators make such orders."
+        ),
+    ] = None
+    four_eyes: Annotated[
+        bool, Meta(description="Whether two different operators must agree before an order is credited by hand.")
+    ] = False
     return_hosts: Annotated[
         str | None,
         Meta(

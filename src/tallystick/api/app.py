@@ -3,7 +3,22 @@
 from fastapi import FastAPI
 from starlette.responses import HTMLResponse
 
-from tallystick.api import auth, charges, keys, return_pages, tier, usage
+from tallystick.api import (
+    auth,
+    billing,
+    charges,
+    credentials,
+    invitation_page,
+    invitations,
+    keys,
+    members,
+    orders,
+    organizations,
+    return_pages,
+    tier,
+    top_up,
+    usage,
+)
 from tallystick.api import credits as credits_routes
 from tallystick.api.dependencies import ApiDependencies
 from tallystick.api.envelope import Envelope
@@ -24,12 +39,20 @@ def create_api(dependencies: ApiDependencies) -> FastAPI:
     )
     app.state.dependencies = dependencies
     app.include_router(auth.router)
+    app.include_router(organizations.router)
+    app.include_router(members.router)
+    app.include_router(invitations.router)
     app.include_router(keys.router)
+    app.include_router(credentials.router)
     app.include_router(credits_routes.router)
+    app.include_router(billing.router)
+    app.include_router(orders.router)
+    app.include_router(top_up.router)
     app.include_router(usage.router)
     app.include_router(tier.router)
     app.include_router(charges.router)
     app.include_router(return_pages.router)
+    app.include_router(invitation_page.router)
     answer_errors(app)
     tier.answer_used_up(app)
     app.add_middleware(

@@ -12,11 +12,12 @@ import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from tallystick.api import credits_documentation as documentation
+from tallystick.api.client_address import client_address
 from tallystick.api.dependencies import Dependencies
 from tallystick.api.errors import error_body
+from tallystick.api.exact_fields import exact_fields, flag
 from tallystick.api.exact_json import ExactJSON
 from tallystick.api.payer import CurrentPayer
-from tallystick.base import strict_json
 from tallystick.base.database import AWAY, load_queries
 from tallystick.base.errors import InvalidInput
 from tallystick.base.money import to_decimal
@@ -78,7 +79,7 @@ async def purchase(
     at `checkout_url`; the credits come with Stripe's webhook. The same `Idempotency-Key` gives the same session again.
     With `save_card` the card may be charged again by automatic top-ups."""
     payer.require_billing()
-    given = _fields(await request.body(), {"amount", "pack", "coupon", "save_card"})
+    given = exact_fields(await request.body(), {"amount", "pack", "coupon", "save_card"})
     started = await dependencies.credits.purchase(
         payer.id,
         number(given["amount"]) if "amount" in given else None,
@@ -86,7 +87,7 @@ async def purchase(
         idempotency_key=idempotency_key,
         bought_by=payer.asked_by,
         coupon=text(given["coupon"], "coupon") if "coupon" in given else None,
-        save_card=_flag(given, "save_card"),
+        save_card=flag(given, "save_card", default=False),
         address=client_address(request),
     )
     return ExactJSON(started)
@@ -118,7 +119,7 @@ async def redeem(request: Request, payer: CurrentPayer, dependencies: Dependenci
     """Take the free credits of a coupon. A coupon that makes a purchase cheaper goes with `POST /api/credits/purchase`.
     Wrong codes are answered only so many times an hour."""
     payer.require_billing()
-    given = _fields(await request.body(), {"code"})
+    given = exact_fields(await request.body(), {"code"})
     done = await dependencies.credits.redeem(
         payer.id, text(given.get("code"), "code"), redeemed_by=payer.asked_by, address=client_address(request)
     )
@@ -138,7 +139,7 @@ async def webhook(
 async def deduct(request: Request, dependencies: Dependencies) -> Response:
     """Charge a user's organization for usage. The same `request_id` is charged once, however often it is sent."""
     dependencies.accepted_services.check(request.headers)
-    given = _fields(await request.body(), {"user_id", "amount", "request_id"})
+    given = exact_fields(await request.body(), {"user_id", "amount", "request_id"})
     done = await dependencies.credits.deduct(
         text(given.get("user_id"), "user_id"),
         number(given.get("amount")),
@@ -153,7 +154,7 @@ async def deduct_batch(request: Request, dependencies: Dependencies) -> Response
     `deducted` is what was charged since this request began: what an earlier one had charged succeeds, and adds nothing.
     It is null where the database went away right after."""
     dependencies.accepted_services.check(request.headers)
-    given = _fields(await request.body(), {"deductions"})
+    given = exact_fields(await request.body(), {"deductions"})
     deductions = given.get("deductions")
     if not isinstance(deductions, list):
         raise InvalidInput("deductions", "must be a list")
@@ -189,26 +190,6 @@ def _result(result: DeductResponse | DeductFailure) -> object:
         "status": result.error.status,
         "error": error_body(result.error),
     }
-
-
-def _fields(body: bytes, known: set[str]) -> dict[str, object]:
-    """The fields of a body. One that is not known is refused: a misspelt request_id would charge twice, one day."""
-    given = strict_json.loads(body)
-    for name in given:
-        if name not in known:
-            raise InvalidInput(name if name.isprintable() else "body", "is not a field of this request")
-    return given
-
-
-def _flag(given: dict[str, object], field: str) -> bool:
-    value = given.get(field, False)
-    if not isinstance(value, bool):
-        raise InvalidInput(field, "must be true or false")
-    return value
-
-
-def client_address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
 
 
 def _seconds(at: datetime | None) -> datetime | None:

@@ -10,13 +10,16 @@ import asyncpg
 from fastapi import Depends, Request
 
 from tallystick.accounts.authenticate import KeyRing
+from tallystick.accounts.provider_address import Resolve, resolve_host
 from tallystick.api.few_at_a_time import FewAtATime
 from tallystick.api.service_token import ServiceTokens
 from tallystick.base.changes import Changes
+from tallystick.base.sealed import Sealer
 from tallystick.catalog.book import Book
 from tallystick.library.credit_service import CreditService
 from tallystick.library.tally_local import LocalTally
 from tallystick.metering.lateness import Lateness
+from tallystick.payments.billing.return_url import host_of
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.orders.purchase_terms import PurchaseTerms
 from tallystick.payments.stripe.client import StripeClient
@@ -45,13 +48,20 @@ class ApiDependencies:
     service_tokens: tuple[str, ...] = ()
     purchase_min: int = 1
     purchase_max: int = 10_000
+    # Where money for orders settled by hand goes; without it customers make none.
+    transfer_to: str | None = None
     sign_up_open: bool = True
+    # Where pages of Stripe's may lead back to; without any, to this server.
+    return_hosts: tuple[str, ...] = ()
     body_max_bytes: int = 1_000_000
     body_timeout_s: float = 30.0
     lateness: Lateness = field(default_factory=Lateness)
     now: Callable[[], datetime] = field(default=_utc_now)
     # The one that the gateway of this process has, where there is one.
     live_constraints: LiveConstraints | None = None
+    # Without one no secret of a customer is taken.
+    sealer: Sealer | None = None
+    resolve: Resolve = resolve_host
 
     @cached_property
     def credits(self) -> CreditService:
@@ -75,7 +85,16 @@ class ApiDependencies:
 
     @cached_property
     def terms(self) -> PurchaseTerms:
-        return PurchaseTerms(public_url=self.public_url, minimum=self.purchase_min, maximum=self.purchase_max)
+        return PurchaseTerms(
+            public_url=self.public_url,
+            minimum=self.purchase_min,
+            maximum=self.purchase_max,
+            transfer_to=self.transfer_to,
+        )
+
+    @cached_property
+    def allowed_return_hosts(self) -> tuple[str, ...]:
+        return self.return_hosts or (host_of(self.public_url),)
 
     @cached_property
     def inbox(self) -> Inbox:

@@ -20,6 +20,10 @@ from tallystick.ledger.partitions import ensure_partitions
 from tallystick.ledger.seal import seal
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.inbox.missed import fetch_missed
+from tallystick.payments.orders.balance_alert import tell_low_balances
+from tallystick.payments.orders.charge_top_up import top_up_due
+from tallystick.payments.orders.end_unpaid import expire_unpaid
+from tallystick.payments.orders.purchase_terms import PurchaseTerms
 from tallystick.payments.provision import provision_customers
 from tallystick.payments.reconcile.reconcile import reconcile_daily
 from tallystick.payments.stripe.client import StripeClient
@@ -94,9 +98,13 @@ class Maintenance:
             Job("subscriptions", 1.0, lambda: keep_current(pool)),
             Job("partitions", 3600.0, partitions),
             Job("old uses", 600.0, lambda: prune_uses(pool)),
+            Job("unpaid orders", 600.0, lambda: expire_unpaid(pool)),
+            Job("low balances", 5.0, lambda: tell_low_balances(pool)),
         ]
         if stripe is not None:
             self._stack.push_async_callback(stripe.close)
+            terms = PurchaseTerms(public_url=self._settings.address)
+            jobs.append(Job("top-ups", 5.0, lambda: top_up_due(pool, stripe, terms)))
             jobs.append(Job("missed webhooks", 600.0, Missed(inbox, stripe).fetch))
             jobs.append(Job("reconciliation", 600.0, lambda: reconcile_daily(pool, stripe, inbox)))
             jobs.append(Job("customers at Stripe", 1.0, lambda: provision_customers(pool, stripe)))

@@ -31,6 +31,7 @@ from tallystick.app.startup import Startup, decode
 from tallystick.base.changes import Changes
 from tallystick.base.database import AWAY, open_pool
 from tallystick.base.errors import TallystickError
+from tallystick.base.sealed import Sealer
 from tallystick.catalog.live import LiveBook
 from tallystick.gateway.journal import Journal
 from tallystick.gateway.limits import Limits
@@ -95,8 +96,11 @@ async def application(startup: Startup) -> AsyncIterator[tuple[Application, Gate
                 service_tokens=settings.listed("services_tokens"),
                 purchase_min=settings.purchase_min,
                 purchase_max=settings.purchase_max,
+                transfer_to=settings.transfer_to,
                 sign_up_open=settings.sign_up_open,
+                return_hosts=settings.listed("return_hosts"),
                 live_constraints=constraints,
+                sealer=Sealer.parse(settings.sealing_keys) if settings.sealing_keys else None,
             )
         )
         operations = Operations(

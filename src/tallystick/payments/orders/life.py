@@ -6,10 +6,12 @@
 `paid` is money that is known to have come and was not credited, because something about it does not fit.
 """
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 OrderState = Literal["created", "awaiting_payment", "paid", "credited", "expired", "failed", "refunded", "disputed"]
 OrderKind = Literal["checkout", "manual", "top_up"]
+STATES: Final[tuple[OrderState, ...]] = get_args(OrderState)
+KINDS: Final[tuple[OrderKind, ...]] = get_args(OrderKind)
 
 _NEXT: Final[dict[OrderState, frozenset[OrderState]]] = {
     "created": frozenset({"awaiting_payment", "paid", "credited", "expired", "failed"}),

@@ -1,0 +1,108 @@
+"""What the OpenAPI document says about orders, top-ups and alerts: bodies that are read exactly, and examples."""
+
+from typing import Any, Final
+
+_CREDITS: Final[dict[str, Any]] = {"type": "number", "exclusiveMinimum": 0}
+_TEXT: Final[dict[str, Any]] = {"type": "string", "minLength": 1, "maxLength": 200}
+
+
+def _body(properties: dict[str, Any], example: object, *required: str) -> dict[str, Any]:
+    schema = {"type": "object", "additionalProperties": False, "properties": properties, "required": [*required]}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _answers(*examples: tuple[int, str, object]) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"description": description, "content": {"application/json": {"example": example}}}
+        for status, description, example in examples
+    }
+
+
+def _error(code: str, message: str, **details: object) -> dict[str, object]:
+    return {"error": {"code": code, "message": message, **details}}
+
+
+_FORBIDDEN: Final = (
+    403,
+    "The role or the key may not see to billing.",
+    _error("forbidden", "The role viewer does not have the billing permission.", roles=["admin", "billing", "owner"]),
+)
+_ORDER: Final = {
+    "id": "ord_agj2dqr3dz5flhioajbkyeqaai",
+    "kind": "manual",
+    "state": "awaiting_payment",
+    "reason": None,
+    "pack": None,
+    "coupon": None,
+    "amount": 2500.0,
+    "discount": 0.0,
+    "currency": "usd",
+    "credits": 2500.0,
+    "refunded": 0.0,
+    "disputed": 0.0,
+    "reference": "PO 4711",
+    "transfer_to": "Example Bank, IBAN DE02 1203 0000 0000 2020 51",
+    "checkout_url": None,
+    "created_at": "2026-02-25T10:00:00Z",
+    "credited_at": None,
+}
+_TOP_UP: Final = {
+    "enabled": True,
+    "threshold": 5.0,
+    "amount": 25.0,
+    "monthly_max": 100.0,
+    "cool_down_s": 600,
+    "card": "visa 4242",
+    "stopped": None,
+    "stopped_at": None,
+    "charged_this_month": 25.0,
+}
+
+ORDER_BODY: Final = _body(
+    {
+        "amount": {**_CREDITS, "description": "Credits, of at most two decimals; or pack."},
+        "pack": {**_TEXT, "description": "A pack on sale, those with the payment manual included."},
+        "reference": {**_TEXT, "description": "What your transfer will name; by default the order's id."},
+        "coupon": {**_TEXT, "description": "A code that makes it cheaper, or adds credits."},
+    },
+    {"amount": 2500, "reference": "PO 4711"},
+)
+ORDER_MADE: Final = _answers(
+    (201, "What to transfer, and with which reference.", _ORDER),
+    _FORBIDDEN,
+    (503, "No account to transfer to is set up.", _error("manual_settlement_closed", "Buy by card.", retry_after=60)),
+)
+ORDER: Final = _answers(
+    (200, "The order.", _ORDER),
+    _FORBIDDEN,
+    (404, "No order of this organization.", _error("not_found", "There is no such order.")),
+)
+ORDERS: Final = _answers((200, "A page, newest first.", {"orders": [_ORDER], "next_cursor": None}), _FORBIDDEN)
+TOP_UP_BODY: Final = _body(
+    {
+        "threshold": {**_CREDITS, "description": "Below this many credits that can be spent the card is charged."},
+        "amount": {**_CREDITS, "description": "Credits bought each time."},
+        "monthly_max": {**_CREDITS, "description": "Never more than this within a calendar month, in UTC."},
+        "cool_down_s": {
+            "type": "integer",
+            "minimum": 60,
+            "description": "Seconds between two charges; 600 by default.",
+        },
+        "enabled": {"type": "boolean", "description": "True by default."},
+        "payment_method": {**_TEXT, "description": "A saved card's id at Stripe; by default the one saved last."},
+    },
+    {"threshold": 5, "amount": 25, "monthly_max": 100},
+    "threshold",
+    "amount",
+    "monthly_max",
+)
+TOP_UP: Final = _answers(
+    (200, "What is agreed. `stopped` says why nothing is charged until it is set again.", {"top_up": _TOP_UP}),
+    _FORBIDDEN,
+    (409, "There is no saved card.", _error("no_saved_card", "Buy credits once with save_card.")),
+)
+ALERTS_BODY: Final = _body(
+    {"thresholds": {"type": "array", "maxItems": 10, "items": _CREDITS}}, {"thresholds": [20, 5]}, "thresholds"
+)
+ALERTS: Final = _answers((200, "At which balances it is told.", {"thresholds": [20.0, 5.0]}), _FORBIDDEN)
