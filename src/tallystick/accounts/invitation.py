@@ -134,8 +134,7 @@ async def accept(connection: asyncpg.Connection, token: str, *, user_id: str, em
         await lock_organization(connection, (await look(connection, token)).organization)
         # Again, under the lock: of two who accept, or one who revokes meanwhile, one comes first.
         offer = await look(connection, token)
-        if offer.email != email:
-            raise OtherAddress("This invitation is for another e-mail address. Sign in with that one.")
+        require_address(offer, email)
         await member.add(connection, organization=offer.organization, user_id=user_id, role=offer.role, by=user_id)
         await queries.mark_accepted(connection, id=offer.id, user_id=user_id)
         after = {"invited_by": offer.invited_by, "role": offer.role}
@@ -144,6 +143,12 @@ async def accept(connection: asyncpg.Connection, token: str, *, user_id: str, em
             after=after,
         )  # fmt: skip
     return offer
+
+
+def require_address(offer: Offer, email: str) -> None:
+    """Raises OtherAddress."""
+    if offer.email != email:
+        raise OtherAddress("This invitation is for another e-mail address. Sign in with that one.")
 
 
 async def _write(connection: asyncpg.Connection, made: Invitation, organization_name: str, link: str) -> None:

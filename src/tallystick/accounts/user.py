@@ -51,6 +51,10 @@ async def sign_up(
     email = normalize_email(email)
     if address is not None:
         await throttle.count(pool, throttle.SIGN_UP_BY_ADDRESS, throttle.network_of(address))
+    if invitation is not None:
+        # First, so that a made-up one neither costs a hash nor finds out whose address is known.
+        async with pool.acquire() as connection:
+            invitations.require_address(await invitations.look(connection, invitation), email)
     password_hash = await hash_password(password)
     user_id = text_id("user")
     async with pool.acquire() as connection, connection.transaction():

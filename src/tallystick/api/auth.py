@@ -31,6 +31,7 @@ class SignUpBody(_Body):
     email: str
     password: str
     name: str | None = None
+    invitation: str | None = None
 
 
 class SignInBody(_Body):
@@ -52,12 +53,18 @@ class SessionAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @router.post("/sign-up", status_code=201)
 async def sign_up(body: SignUpBody, request: Request, dependencies: Dependencies) -> Response:
-    """Create a user with a personal organization, and sign them in."""
+    """Create a user with a personal organization, and sign them in. `invitation`, the token at the end of an
+    invitation's link, is accepted with it, and opens sign-up to whoever was invited where it is closed."""
     refuse_other_sites(request, dependencies.public_url)
-    if not dependencies.sign_up_open:
+    if not dependencies.sign_up_open and body.invitation is None:
         raise SignUpClosed("Sign-up is closed on this server. Ask its operator for an account.")
     made = await user.sign_up(
-        dependencies.pool, email=body.email, password=body.password, name=body.name, address=_address(request)
+        dependencies.pool,
+        email=body.email,
+        password=body.password,
+        name=body.name,
+        address=client_address(request),
+        invitation=body.invitation,
     )
     return _with_session(201, made.user_id, made.organization_id, made.session, dependencies)
 
@@ -66,7 +73,9 @@ async def sign_up(body: SignUpBody, request: Request, dependencies: Dependencies
 async def sign_in(body: SignInBody, request: Request, dependencies: Dependencies) -> Response:
     """A new session. An unknown e-mail and a wrong password are answered alike."""
     refuse_other_sites(request, dependencies.public_url)
-    found = await user.sign_in(dependencies.pool, email=body.email, password=body.password, address=_address(request))
+    found = await user.sign_in(
+        dependencies.pool, email=body.email, password=body.password, address=client_address(request)
+    )
     return _with_session(200, found.user_id, found.organization_id, found.session, dependencies)
 
 
@@ -115,6 +124,12 @@ def _with_session(
         ),
         status_code=status,
     )
+    set_session_cookie(answer, started, dependencies)
+    return answer
+
+
+def set_session_cookie(answer: Response, started: NewSession, dependencies: Dependencies) -> None:
+    """Sign the browser in that gets this answer."""
     answer.set_cookie(
         COOKIE,
         started.token,
@@ -124,12 +139,11 @@ def _with_session(
         samesite="lax",
         secure=_secure(dependencies),
     )
-    return answer
 
 
 def _secure(dependencies: Dependencies) -> bool:
     return dependencies.public_url.startswith("https://")
 
 
-def _address(request: Request) -> str:
+def client_address(request: Request) -> str:
     return request.client.host if request.client else "unknown"

@@ -64,3 +64,9 @@ create index invitation_organization on invitation (organization, id);
 -- A new one takes the place of the one before.
 create unique index invitation_open on invitation (organization, email)
 where accepted_at is null and revoked_at is null;
+
+-- Of a customer's own provider key: how it ends, to tell it from others, and where it is sent, if not to the provider's
+-- usual address. Sealed together with that address: nobody who can write here can have the key sent elsewhere.
+alter table credential
+    add column last_four text,
+    add column base_url text;
