@@ -1,11 +1,16 @@
 """Whatever comes in which order, twice or not at all: the books end the same."""
 
+import asyncio
 import itertools
+import json
 import random
+from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 
-from tests.payments.refunds.till import books, closed_till, copy_of
+from tallystick.payments.inbox.missed import fetch_missed, take_fetched
+from tests.payments.refunds.till import books, closed_till, copy_of, on
 
 PURCHASE = ("payment_intent.succeeded", "checkout.session.completed")
 REFUND = ("refund.created", "charge.refunded", "refund.updated", "refund.failed")
@@ -49,18 +54,26 @@ async def refund_that_a_dispute_ends(till, paid):
     return ("refund.created", "refund.failed", *DISPUTE[:2])
 
 
-COURSES = [refunded, refunded_in_part, refund_that_fails_later, dispute_lost, dispute_won, refund_that_a_dispute_ends]
+# How each must end: the order, and the credits of the 30 that 25 dollars had brought.
+ENDS = {
+    refunded: (("refunded", 2500, 0), 0),
+    refunded_in_part: (("credited", 1567, 0), 933 * 12 * 10**6),
+    refund_that_fails_later: (("credited", 0, 0), 30 * 10**9),
+    dispute_lost: (("disputed", 0, 2500), 0),
+    dispute_won: (("credited", 0, 0), 30 * 10**9),
+    refund_that_a_dispute_ends: (("disputed", 0, 2500), 0),
+}
 
 
 @pytest.fixture
 async def happened(dsn, stripe, control):
     """A course of events: all happens at Stripe first, and is told afterwards."""
 
-    async def happen(course, *, twice=False):
+    async def happen(course):
         async with closed_till(dsn, stripe, control) as till:
-            paid = [await till.pay(2500, credits_=30 * 10**9) for _ in range(1 + twice)]
-            types = {kind for one in paid for kind in await course(till, one)} | {*PURCHASE}
-            return till, [event for event in await till.events(*paid) if event["type"] in types]
+            paid = await till.pay(2500, credits_=30 * 10**9)
+            types = {*PURCHASE, *await course(till, paid)}
+            return till, [event for event in await till.events(paid) if event["type"] in types]
 
     return happen
 
@@ -72,25 +85,74 @@ async def told(till, events):
         return await books(copy.shop.pool)
 
 
-def orders_of(events, most=None):
+async def in_every_order(happened, course, most):
+    till, events = await happened(course)
+    expected = await told(till, events)
+    assert (expected["orders"][0][1:], _of_customers(expected)) == ENDS[course]
     every = list(itertools.permutations(events))
-    return every if most is None or most >= len(every) else random.Random(4).sample(every, most)
+    for order in every if most is None else random.Random(course.__name__).sample(every, most):
+        assert await told(till, order) == expected, [event["type"] for event in order]
 
 
-@pytest.mark.parametrize("course", COURSES)
-async def test_every_order_of_events_ends_in_the_same_books(happened, course):
-    await _in_every_order(happened, course, SAMPLE)
+def _of_customers(found):
+    return dict(found["balances"]).get("customer", 0)
+
+
+@pytest.mark.parametrize("course", ENDS)
+async def test_in_every_order(happened, course):
+    await in_every_order(happened, course, SAMPLE)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("course", COURSES)
-async def test_every_single_order_of_events_ends_in_the_same_books(happened, course):
-    await _in_every_order(happened, course, None)
+@pytest.mark.parametrize("course", ENDS)
+async def test_in_every_single_order(happened, course):
+    await in_every_order(happened, course, None)
 
 
-async def _in_every_order(happened, course, most):
+async def with_losses(happened, course, lost):
+    """Which of the events get lost: they are fetched later. Those that come, come twice, in any order."""
     till, events = await happened(course)
     expected = await told(till, events)
-    for order in orders_of(events, most):
-        assert await told(till, order) == expected, [event["type"] for event in order]
+    dice = random.Random(course.__name__)
+    for which in lost(len(events)):
+        came = [event for number, event in enumerate(events) if number not in which] * 2
+        dice.shuffle(came)
+        async with copy_of(till) as copy:
+            await copy.receive(came)
+            await take_fetched(copy.shop.inbox, [json.dumps(event).encode() for event in events])
+            assert await books(copy.shop.pool) == expected, which
+
+
+@pytest.mark.parametrize("course", ENDS)
+async def test_with_some_lost_and_the_others_told_twice(happened, course):
+    await with_losses(happened, course, lambda count: [{*range(count)}, {0, 1}, {*range(1, count, 2)}])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("course", ENDS)
+async def test_with_every_subset_lost(happened, course):
+    def subsets(count):
+        return [{*which} for size in range(count + 1) for which in itertools.combinations(range(count), size)]
+
+    await with_losses(happened, course, subsets)
+
+
+@pytest.mark.parametrize("course", ENDS)
+async def test_with_all_of_them_at_once_at_two_workers(happened, course):
+    till, events = await happened(course)
+    expected = await told(till, events)
+    async with copy_of(till) as first, asyncpg.create_pool(first.dsn, min_size=1, max_size=6) as pool:
+        second = on(till, first.dsn, pool)
+        await asyncio.gather(*(worker.receive([event]) for event in events * 3 for worker in (first, second)))
+        assert await books(pool) == expected
+
+
+async def test_those_that_never_came_are_fetched_from_stripe(till, pool):
+    paid = await till.pay()
+    await till.dispute(paid)
+    since = datetime.now(UTC) - timedelta(minutes=5)
+    await fetch_missed(till.shop.inbox, till.stripe, since)
+    assert (await till.order(paid)).state == "disputed"
+    assert (await till.shop.balance(), await till.shop.broken_laws()) == (0, [])

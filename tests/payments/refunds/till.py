@@ -127,10 +127,11 @@ async def open_till(dsn: str, pool: asyncpg.Pool, stripe: StripeClient, control:
 async def copy_of(till: Till) -> AsyncIterator[Till]:
     """The same till on a copy of its database, to which nobody is connected."""
     async with copied(till.dsn) as (dsn, pool):
-        yield _on(till, dsn, pool)
+        yield on(till, dsn, pool)
 
 
-def _on(till: Till, dsn: str, pool: asyncpg.Pool) -> Till:
+def on(till: Till, dsn: str, pool: asyncpg.Pool) -> Till:
+    """The same till, of another process."""
     inbox = Inbox(pool, secrets=(SECRET,), livemode=False, stripe=till.stripe)
     return Till(dsn, Shop(pool, inbox, till.shop.buyer, till.shop.customer), till.stripe, till.control)
 
@@ -164,8 +165,7 @@ async def books(pool: asyncpg.Pool) -> dict[str, Any]:
     await pool.execute("select lots_refresh(account) from organization")
     return {
         "balances": await _rows(
-            pool,
-            "select kind, sum(posted)::bigint, sum(held)::bigint from ledger_account group by kind having sum(posted) <> 0",
+            pool, "select kind, sum(posted)::bigint from ledger_account group by kind having sum(posted) <> 0"
         ),
         "lots": await _rows(
             pool, "select kind, sum(remaining)::bigint from lot group by kind having sum(remaining) > 0"

@@ -10,7 +10,7 @@ _queries = load_queries(__file__, "verify.sql")
 
 checks: Final = (
     Check(7, "refunds and disputes never exceed the payment", by_query(_queries, "no_more_than_paid")),
-    Check(7, "what went back took its credits back, and what came back gave them back", by_query(_queries, "once_each")),
+    Check(7, "what went back took its credits, and what came back gave them back", by_query(_queries, "once_each")),
     Check(7, "every clawback is in the books, with its amounts", by_query(_queries, "clawback_posting")),
     Check(7, "every refund and dispute in the books has its cause", by_query(_queries, "posting_clawback")),
     Check(7, "what went back of a payment took its share of the credits", by_query(_queries, "shares")),

@@ -1,0 +1,138 @@
+"""An operator's refund: what it takes, what Stripe answers, and what nobody knows yet."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tallystick.base.errors import Conflict, InvalidInput, NotFound
+from tallystick.payments.errors import PaymentRefused
+from tallystick.payments.refunds import ask, refund
+from tallystick.payments.refunds.create import create
+from tests.payments.refunds.till import books
+
+
+@pytest.fixture
+def give(till, pool):
+    async def call(paid, **more):
+        return await create(pool, till.stripe, paid.order, reason="asked for", by="operator:ada", **more)
+
+    return call
+
+
+async def at_stripe(till, paid):
+    page = await till.stripe.v1.refunds.list_async({"payment_intent": paid.payment_intent})
+    return [(one.amount, one.status) for one in page.data]
+
+
+async def test_without_an_amount_all_that_is_unspent_goes_back(till, pool, give):
+    paid = await till.buy(2500, credits_=30 * 10**9)
+    await till.spend(12 * 10**9)
+    made = await give(paid)
+    assert (made.amount_minor, made.state, made.asked_by) == (1500, "succeeded", "operator:ada")
+    assert await at_stripe(till, paid) == [(1500, "succeeded")]
+    found = await books(pool)
+    assert (await till.shop.balance(), found["owed"]) == (0, [(None,)])
+    await till.receive(await till.events(paid))
+    assert await books(pool) == found
+
+
+async def test_beyond_what_is_unspent_only_when_it_is_said(till, pool, give):
+    paid = await till.buy()
+    await till.spend(20 * 10**9)
+    with pytest.raises(Conflict, match=r"Only 5.00 USD of this order is unspent"):
+        await give(paid, amount_minor=1000)
+    with pytest.raises(Conflict, match=r"25.00 USD is left, not 25.01"):
+        await give(paid, amount_minor=2501, beyond_unspent=True)
+    assert await at_stripe(till, paid) == []
+    await give(paid, amount_minor=1000, beyond_unspent=True)
+    found = await books(pool)
+    assert (found["owed"], found["held back"]) == ([(5 * 10**9,)], [])
+    with pytest.raises(Conflict, match="--beyond-unspent"):
+        await give(paid)
+
+
+async def test_refunds_at_once_never_exceed_the_payment(till, pool, give):
+    paid = await till.buy()
+    asked = [give(paid, amount_minor=1000) for _ in range(8)]
+    ended = await asyncio.gather(*asked, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in ended) == ["Conflict"] * 6 + ["Refund"] * 2
+    assert await at_stripe(till, paid) == [(1000, "succeeded")] * 2
+    assert (await books(pool))["orders"] == [(paid.order, "credited", 2000, 0)]
+
+
+async def test_what_stripe_refuses_did_not_happen(till, pool, give):
+    paid = await till.buy()
+    await till.refund(paid)
+    with pytest.raises(PaymentRefused):
+        await give(paid)
+    assert await till.shop.balance() == 25 * 10**9
+    row = await pool.fetchrow("select state, failure from refund")
+    assert tuple(row) == ("refused", "charge_already_refunded")
+    await till.receive(await till.events(paid))
+    assert (await till.shop.balance(), (await till.order(paid)).state) == (0, "refunded")
+    await books(pool)
+
+
+@pytest.mark.parametrize("kind", ["error_500", "reset_after", "reset_before"])
+async def test_an_unknown_answer_is_asked_for_again_under_the_same_key(till, pool, give, kind):
+    paid = await till.buy()
+    await till.control("faults", method="POST", path="/v1/refunds", kind=kind, times=2)
+    made = await give(paid, amount_minor=1000)
+    assert (made.state, await till.shop.balance()) == ("asked", 15 * 10**9)
+    assert await ask.ask_open(pool, till.stripe) == 0, "who made it is still asking"
+    await pool.execute("update refund set created_at = created_at - interval '2 minutes'")
+    assert await ask.ask_open(pool, till.stripe) + await ask.ask_open(pool, till.stripe) == (kind != "error_500")
+    await ask_later(till, pool, made)
+    assert (await refund.find(pool, made.id)).state == "succeeded"
+    assert await at_stripe(till, paid) == [(1000, "succeeded")]
+    await till.receive(await till.events(paid))
+    assert (await books(pool))["orders"] == [(paid.order, "credited", 1000, 0)]
+
+
+async def ask_later(till, pool, made):
+    """Stripe remembers a failure under its key; past a day there is another key, and a look whether it was made."""
+    current = await refund.find(pool, made.id)
+    if current.state == "asked":
+        await pool.execute("update refund set created_at = created_at - interval '24 hours'")
+        await ask.ask(pool, till.stripe, await refund.find(pool, made.id))
+
+
+async def test_one_that_was_made_is_found_when_its_key_is_too_old(till, pool, give):
+    paid = await till.buy()
+    await till.control("faults", method="POST", path="/v1/refunds", kind="reset_after", times=2)
+    made = await give(paid)
+    assert made.state == "asked"
+    await pool.execute("update refund set created_at = created_at - interval '24 hours'")
+    await ask.ask(pool, till.stripe, await refund.find(pool, made.id), now=datetime.now(UTC) + timedelta(days=3))
+    assert await at_stripe(till, paid) == [(2500, "succeeded")]
+    assert (await refund.find(pool, made.id)).state == "succeeded"
+    await books(pool)
+
+
+async def test_an_event_may_tell_of_it_before_the_answer_does(till, pool, give):
+    paid = await till.buy()
+    await till.control("faults", method="POST", path="/v1/refunds", kind="reset_after", times=2)
+    made = await give(paid)
+    await till.receive(await till.events(paid))
+    assert (await refund.find(pool, made.id)).state == "succeeded"
+    assert await pool.fetchval("select count(*) from refund") == 1
+    await books(pool)
+
+
+async def test_what_is_disputed_is_not_refunded(till, give):
+    paid = await till.buy()
+    await till.dispute(paid)
+    await till.receive(await till.events(paid))
+    with pytest.raises(Conflict, match="disputed"):
+        await give(paid)
+
+
+async def test_what_there_is_not_or_is_not_paid_is_not_refunded(till, pool, give):
+    order = await till.shop.order()
+    with pytest.raises(Conflict, match="nothing was paid"):
+        await create(pool, till.stripe, order.id, reason="x", by="operator:ada")
+    with pytest.raises(NotFound):
+        await create(pool, till.stripe, "ord_none", reason="x", by="operator:ada")
+    with pytest.raises(InvalidInput, match="reason"):
+        await create(pool, till.stripe, order.id, reason=" ", by="operator:ada")
