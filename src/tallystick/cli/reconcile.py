@@ -10,8 +10,10 @@ import typer
 
 from tallystick.base.errors import Misconfigured
 from tallystick.base.money import format_amount, from_minor
+from tallystick.cli.operator import By, operator
 from tallystick.cli.output import AsJson, console, show, table, with_books
 from tallystick.payments.inbox.inbox import Inbox
+from tallystick.payments.reconcile import foreign
 from tallystick.payments.reconcile.difference import Difference
 from tallystick.payments.reconcile.reconcile import Reconciliation, reconcile, reconcile_newest
 from tallystick.payments.stripe.client import StripeClient
@@ -21,6 +23,7 @@ from tallystick.settings import Settings
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Compare the books with what others say.", no_args_is_help=True)
     group.command("stripe")(stripe)
+    group.command("set-apart")(set_apart)
     app.add_typer(group, name="reconcile")
 
 
@@ -55,6 +58,16 @@ def stripe(
     show(msgspec.to_builtins(result), as_json, lambda: _print(result))
     if result.differences:
         raise typer.Exit(1)
+
+
+def set_apart(
+    payment: Annotated[str, typer.Argument(help="A payment at Stripe, such as pi_...")],
+    reason: Annotated[str, typer.Option(help="What it was for; kept in the audit log.")],
+    by: By = None,
+) -> None:
+    """Say that a payment is none of our orders: its money stands apart, and is a difference no more."""
+    with_books(lambda pool, _settings: foreign.set_apart(pool, payment, reason=reason, by=operator(by)))
+    console.print(f"{payment} stands apart from the next run on.")
 
 
 def _progress(as_json: bool) -> Callable[[str], None]:

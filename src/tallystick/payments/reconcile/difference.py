@@ -26,9 +26,10 @@ async def money(connection: asyncpg.Connection, *, livemode: bool, since: dateti
     """Orders, invoices and payments for which Stripe moved another sum than the books say."""
     unexplained = [
         Difference(
-            subject=f"payment {row['subject']}",
+            subject=f"payment {row['payment_intent']}",
             cause="it names an order or a customer of ours, and nothing here was paid by it",
-            at_stripe_minor=row["amount_minor"],
+            # With its fee, which nobody has booked either.
+            at_stripe_minor=row["net_minor"],
             booked_minor=0,
             payment_intents=(row["payment_intent"],),
         )

@@ -1,6 +1,6 @@
 -- name: unexplained
 -- Money that moved for a payment of which nobody knows whose it is.
-select payment_intent as subject, sum(amount_minor)::bigint as amount_minor, payment_intent
+select payment_intent, sum(amount_minor - fee_minor)::bigint as net_minor
 from stripe_movement
 where belongs is null and livemode = :livemode
 group by payment_intent
@@ -96,9 +96,9 @@ order by subject;
 -- Of what Stripe lists: what stands here as it stands there. A payment that is for no order of ours may be an invoice's,
 -- which says so itself.
 select listed.id
-from unnest(:what::text[], :id::text[], :status::text[], :order_id::text[])
-    as listed (what, id, status, order_id)
-where case listed.what
+from unnest(:what::text[], :id::text[], :status::text[], :order_id::text[], :payment_intent::text[])
+    as listed (what, id, status, order_id, payment_intent)
+where exists (select from foreign_payment f where f.payment_intent = listed.payment_intent) or case listed.what
     when 'payment' then
         listed.status <> 'succeeded' or listed.order_id is null
         or exists (

@@ -1,6 +1,6 @@
 """Keep every movement of Stripe's balance, and book what no order, invoice, refund or dispute has booked by itself."""
 
-from collections.abc import AsyncIterable, Collection
+from collections.abc import AsyncIterable
 from typing import Final
 
 import asyncpg
@@ -37,18 +37,13 @@ async def _keep(pool: asyncpg.Pool, chunk: list[Movement], *, livemode: bool) ->
     return int(kept.rpartition(" ")[2])
 
 
-async def book(pool: asyncpg.Pool, *, livemode: bool, foreign: Collection[str]) -> int:
-    """Book every movement of which it is known by now whether it is ours; returns how many were. `foreign` are payments
-    that are not. What belongs to a payment that nobody has explained yet stays as it is, and is a difference."""
+async def book(pool: asyncpg.Pool, *, livemode: bool) -> int:
+    """Book every movement of which it is known by now whether it is ours; returns how many were. What belongs to a
+    payment that nobody has explained yet stays as it is, and is a difference."""
     booked, after = 0, ""
     while True:
         async with pool.acquire() as connection:
-            rows = [
-                row
-                async for row in queries.unbooked(
-                    connection, livemode=livemode, foreign=[*foreign], after=after, most=_CHUNK
-                )
-            ]
+            rows = [row async for row in queries.unbooked(connection, livemode=livemode, after=after, most=_CHUNK)]
             for row in rows:
                 after = row["id"]
                 belongs = (

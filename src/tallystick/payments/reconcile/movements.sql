@@ -13,7 +13,8 @@ select
     m.id, m.category, m.amount_minor, m.fee_minor,
     exists (select from payment_order o where o.stripe_payment_intent = m.payment_intent)
         or exists (select from stripe_invoice_payment p where p.payment_intent = m.payment_intent) as ours,
-    m.payment_intent is null or m.payment_intent = any(:foreign::text[]) as foreign
+    m.payment_intent is null
+        or exists (select from foreign_payment f where f.payment_intent = m.payment_intent) as foreign
 from stripe_movement m
 where m.belongs is null and m.livemode = :livemode and m.id > :after
 order by m.id

@@ -20,6 +20,7 @@ from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.inbox.missed import fetch_missed
 from tallystick.payments.reconcile import difference, movements
 from tallystick.payments.reconcile.difference import Difference, queries
+from tallystick.payments.reconcile.foreign import note_foreign
 from tallystick.payments.refunds import follow as refunds
 from tallystick.payments.stripe.balance import movements_since, read_balance
 from tallystick.payments.stripe.changed import Listed, invoice_paid_by, listed_since
@@ -113,12 +114,11 @@ async def reconcile_daily(pool: asyncpg.Pool, stripe: StripeClient, inbox: Inbox
 
 
 class _Run:
-    """What one run has learned: whose payments are not ours, and what it mended."""
+    """One run, and what it mended."""
 
     def __init__(self, pool: asyncpg.Pool, stripe: StripeClient) -> None:
         self._pool = pool
         self._stripe = stripe
-        self.foreign: set[str] = set()
         self.mended: set[str] = set()
 
     async def look_at_unknown(self, since: datetime | None) -> None:
@@ -132,7 +132,7 @@ class _Run:
         await self._look_at(chunk)
 
     async def _look_at(self, chunk: list[Listed]) -> None:
-        fields = {name: [getattr(one, name) for one in chunk] for name in ("what", "id", "status", "order_id")}
+        fields = {name: [getattr(one, name) for one in chunk] for name in Listed.__struct_fields__}
         known = {row["id"] async for row in queries.known(self._pool, **fields)}
         unknown = [one for one in chunk if one.id not in known]
         for payment in sorted({one.payment_intent for one in unknown if one.payment_intent is not None}):
@@ -154,7 +154,7 @@ class _Run:
                 return
             customer = (await read_payment_intent(self._stripe, payment)).customer
             if customer is None or not await self._ours([customer]):
-                self.foreign.add(payment)
+                await note_foreign(self._pool, payment, reason="it names neither an order nor a customer of ours")
                 return
             invoice = await invoice_paid_by(self._stripe, payment)
             if invoice is not None:
@@ -164,7 +164,7 @@ class _Run:
             _log.warning("payment_not_read", payment=payment, reason=error.reason)
 
     async def differences(self, since: datetime | None) -> list[Difference]:
-        await movements.book(self._pool, livemode=self._stripe.livemode, foreign=self.foreign)
+        await movements.book(self._pool, livemode=self._stripe.livemode)
         async with self._pool.acquire() as connection:
             return await difference.money(connection, livemode=self._stripe.livemode, since=since)
 

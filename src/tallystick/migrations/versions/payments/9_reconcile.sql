@@ -19,6 +19,14 @@ create table stripe_movement (
 create index stripe_movement_payment_intent on stripe_movement (payment_intent);
 create index stripe_movement_unknown on stripe_movement (id) where belongs is null;
 
+-- Payments in the same Stripe account that are not ours: they name no customer of ours, or an operator said so.
+create table foreign_payment (
+    payment_intent text primary key,
+    said_by text not null check (said_by <> ''),
+    reason text not null check (reason <> ''),
+    at timestamptz not null default clock_timestamp()
+);
+
 -- What each run found and mended. Kept, so that a month can be closed with the run that proves it.
 create table reconciliation (
     id bigint generated always as identity primary key,

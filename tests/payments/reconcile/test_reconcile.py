@@ -1,0 +1,137 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tallystick.base.errors import Conflict
+from tallystick.payments.reconcile.foreign import set_apart
+from tallystick.payments.reconcile.reconcile import reconcile, reconcile_daily, reconcile_newest
+
+
+async def run(till, since=None):
+    return await reconcile(till.shop.pool, till.stripe, till.shop.inbox, since=since)
+
+
+async def balances(pool):
+    rows = await pool.fetch(
+        "select kind, sum(posted)::bigint as posted from ledger_account group by kind having sum(posted) <> 0"
+    )
+    return {row["kind"]: row["posted"] / 10**7 for row in rows}
+
+
+async def test_nothing_sold_is_nothing_to_explain(till):
+    found = await run(till)
+    assert (found.differences, found.mended, found.movements, found.held_minor) == ([], [], 0, 0)
+
+
+async def test_a_payment_whose_webhooks_never_came_is_credited_and_its_fee_booked(till):
+    await till.pay(2500)
+    found = await run(till)
+    assert found.differences == []
+    assert await balances(till.shop.pool) == {"customer": 2500, "stripe_clearing": -2397, "stripe_fee": -103}
+    assert found.held_minor == 2397
+    again = await run(till)
+    assert (again.differences, again.mended, again.movements) == ([], [], 0)
+    assert await till.shop.broken_laws() == []
+
+
+async def test_refunds_disputes_and_payouts_bring_the_clearing_account_to_zero(till, control):
+    first, second, third, _ = [await till.pay(minor) for minor in (2500, 10_000, 500, 9000)]
+    await till.refund(first, 1000)
+    lost = await till.dispute(second)
+    await control(f"disputes/{lost}/lose")
+    won = await till.dispute(third)
+    await control(f"disputes/{won}/win")
+    found = await run(till)
+    assert found.differences == []
+    await control("clock", advance_s=14 * 24 * 3600)
+    await control("payouts")
+    found = await run(till)
+    assert (found.differences, found.held_minor) == ([], 0)
+    after = await balances(till.shop.pool)
+    assert "stripe_clearing" not in after
+    assert after["customer"] == 2500 - 1000 + 500 + 9000
+    assert after["dispute_fee"] < 0
+    assert sum(after.values()) == 0
+    assert await till.shop.broken_laws() == []
+
+
+async def test_what_another_business_sells_in_the_same_account_is_set_apart(till):
+    other = await till.stripe.v1.customers.create_async({"email": "somebody@example.com"})
+    method = await till.stripe.v1.payment_methods.attach_async("pm_card_visa", {"customer": other.id})
+    await till.stripe.v1.payment_intents.create_async(
+        {"amount": 700, "currency": "usd", "customer": other.id, "payment_method": method.id, "confirm": True,
+         "off_session": True}
+    )  # fmt: skip
+    await till.buy(2500)
+    found = await run(till)
+    assert found.differences == []
+    after = await balances(till.shop.pool)
+    assert after["stripe_other"] == 700 - 50
+    assert after["stripe_clearing"] == -(2397 + 650)
+
+
+async def test_money_from_a_customer_of_ours_that_no_order_explains_is_a_difference_until_it_is_explained(till):
+    method = await till.stripe.v1.payment_methods.attach_async("pm_card_visa", {"customer": till.shop.customer})
+    made = await till.stripe.v1.payment_intents.create_async(
+        {"amount": 700, "currency": "usd", "customer": till.shop.customer, "payment_method": method.id,
+         "confirm": True, "off_session": True}
+    )  # fmt: skip
+    found = await run(till)
+    assert [(one.subject, one.at_stripe_minor, one.booked_minor) for one in found.differences] == [
+        (f"payment {made.id}", 650, 0)
+    ]
+    assert "nothing here was paid by it" in found.differences[0].cause
+    await set_apart(till.shop.pool, made.id, reason="an advance for the workshop", by="operator:ada")
+    assert (await run(till)).differences == []
+    # What becomes of it later is no difference, either.
+    await till.stripe.v1.refunds.create_async({"payment_intent": made.id})
+    assert (await run(till)).differences == []
+    assert await balances(till.shop.pool) == {"stripe_other": -50, "stripe_clearing": 50}
+
+
+async def test_what_paid_an_order_cannot_be_set_apart(till):
+    paid = await till.buy(2500)
+    with pytest.raises(Conflict):
+        await set_apart(till.shop.pool, paid.payment_intent, reason="not ours", by="operator:ada")
+
+
+async def test_a_payment_that_does_not_match_its_order_is_listed_with_the_reason(till):
+    paid = await till.pay(2500)
+    await till.shop.pool.execute("update payment_order set amount_minor = 2600, credits = 26000000000")
+    found = await run(till)
+    named = {one.subject: one for one in found.differences}
+    difference = named[f"order {paid.order}"]
+    assert (difference.at_stripe_minor, difference.booked_minor) == (2500, 0)
+    assert "amount" in difference.cause
+
+
+async def test_a_posting_that_stripe_knows_nothing_of_is_a_difference(till):
+    order = await till.shop.order()
+    await till.shop.receive(till.shop.event("payment_intent.succeeded", order))
+    found = await run(till)
+    assert [(one.subject, one.at_stripe_minor, one.booked_minor) for one in found.differences] == [
+        (f"order {order.id}", 0, 2500)
+    ]
+
+
+async def test_during_traffic_and_twice_at_once_nothing_is_booked_twice(till):
+    await asyncio.gather(*(till.pay(500 + number) for number in range(8)))
+    both = await asyncio.gather(run(till), run(till), *(till.pay(900 + number) for number in range(4)))
+    found = await run(till)
+    assert found.differences == []
+    assert sum(one.movements for one in (both[0], both[1], found)) == 12
+    assert await till.shop.broken_laws() == []
+    fees = await till.shop.pool.fetchval("select count(*) from operation where kind = 'fee'")
+    assert fees == 12
+
+
+async def test_the_newest_run_looks_back_a_little_and_the_daily_one_runs_once_a_day(till):
+    await till.buy(2500)
+    before = datetime.now(UTC)
+    assert (await reconcile_newest(till.shop.pool, till.stripe, till.shop.inbox)).since is None
+    second = await reconcile_newest(till.shop.pool, till.stripe, till.shop.inbox)
+    assert timedelta(days=2, hours=23) < before - second.since < timedelta(days=3, minutes=5)
+    runs = await till.shop.pool.fetchval("select count(*) from reconciliation")
+    await reconcile_daily(till.shop.pool, till.stripe, till.shop.inbox)
+    assert await till.shop.pool.fetchval("select count(*) from reconciliation") == runs
