@@ -1,5 +1,6 @@
 """When something that failed is tried again, and when no more. Pure."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -10,18 +11,23 @@ DELAYS: Final = tuple(
 )
 """Between the attempts of a webhook: about three days in all, as long as Stripe goes on."""
 
+MAIL_DELAYS: Final = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 2 * 60, 4 * 60, 8 * 60, 8 * 60))
+"""Between the attempts of a mail: about a day."""
+
 _WAIT_MAX: Final = timedelta(hours=24)
 _JITTER_PERCENT: Final = 20
 
 
-def next_delay(attempts: int, jitter: int, asked: timedelta | None = None) -> timedelta | None:
+def next_delay(
+    attempts: int, jitter: int, asked: timedelta | None = None, delays: Sequence[timedelta] = DELAYS
+) -> timedelta | None:
     """How long to wait after so many attempts failed; None when that was the last one.
 
     `jitter` is 0 to 99, drawn by chance, and adds up to a fifth, so that what failed together does not come back
     together. `asked` is what the receiver said with Retry-After: it can make the wait longer, not shorter."""
-    if attempts > len(DELAYS):
+    if attempts > len(delays):
         return None
-    delay = DELAYS[attempts - 1]
+    delay = delays[attempts - 1]
     delay += delay * jitter * _JITTER_PERCENT // 10_000
     return max(delay, min(asked, _WAIT_MAX)) if asked is not None else delay
 
