@@ -43,6 +43,23 @@ ON_REQUEST = {
     "product": {"deleted"},
     "balance_transaction": set(),
     "item": {"discounts", "taxes"},
+    "subscription": {"presentment_details"},
+    "subscription_item": {"billing_thresholds", "deleted"},
+    "plan": {"deleted", "tiers"},
+    "invoice": {"confirmation_secret", "deleted", "payments", "threshold_reason"},
+    "line_item": set(),
+    "invoice_payment": set(),
+    "invoiceitem": {"deleted"},
+    "billing_portal.session": set(),
+    "billing_portal.configuration": set(),
+    "Configuration.Features": set(),
+    "Configuration.Features.SubscriptionUpdate": set(),
+    "Configuration.Features.SubscriptionCancel": set(),
+    "Invoice.Parent": set(),
+    "InvoiceLineItem.Parent": set(),
+    "InvoiceLineItem.Parent.SubscriptionItemDetails": set(),
+    "InvoiceLineItem.Parent.InvoiceItemDetails": set(),
+    "Subscription.TrialSettings.EndBehavior": set(),
     "webhook_endpoint": {"deleted", "secret"},
     "balance": {"connect_reserved", "instant_available", "issuing"},
 }
@@ -130,6 +147,42 @@ async def test_meters_have_the_declared_fields(sandbox, shop):
     (summary,) = shop.v1.billing.meters.event_summaries.list(meter.id, span).data
     cancel = {"event_name": "shapes", "type": "cancel", "cancel": {"identifier": event.identifier}}
     for shown in (meter, event, summary, shop.v1.billing.meter_event_adjustments.create(cancel)):
+        check(shown)
+
+
+def test_what_recurs_has_the_declared_fields(stand):
+    made = stand.subscribe(stand.payer(), stand.price(2000))
+    (item,) = made["items"].data
+    change = {"items": [{"id": item.id, "price": stand.price(5000).id}], "proration_behavior": "create_prorations"}
+    stand.v1.subscriptions.update(made.id, change)
+    stand.pass_period(made)
+    changed = stand.v1.subscriptions.retrieve(made.id, {"expand": ["latest_invoice"]})
+    first = stand.v1.invoices.retrieve(made.latest_invoice)
+    session = stand.v1.billing_portal.sessions.create({"customer": made.customer, "return_url": "http://127.0.0.1:9/"})
+    configuration = stand.v1.billing_portal.configurations.retrieve(session.configuration)
+    prorated = changed.latest_invoice.lines.data[0]
+    for shown in (
+        changed,
+        changed.trial_settings.end_behavior,
+        changed["items"].data[0],
+        changed["items"].data[0].plan,
+        changed["items"].data[0].price,
+        changed.latest_invoice,
+        changed.latest_invoice.parent,
+        first,
+        first.lines.data[0],
+        first.lines.data[0].parent,
+        first.lines.data[0].parent.subscription_item_details,
+        prorated,
+        prorated.parent.invoice_item_details,
+        stand.v1.invoice_payments.list({"invoice": first.id}).data[0],
+        stand.v1.invoice_items.list({}).data[0],
+        session,
+        configuration,
+        configuration.features,
+        configuration.features.subscription_update,
+        configuration.features.subscription_cancel,
+    ):
         check(shown)
 
 
