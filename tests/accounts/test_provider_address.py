@@ -2,19 +2,20 @@
 
 import pytest
 
-from tallystick.accounts.provider_address import check_base_url, refuse_address, resolve_host
+from tallystick.accounts.provider_address import check_base_url
 from tallystick.base.errors import InvalidInput
+from tallystick.notices.fence import Fence
 
 PUBLIC = ["93.184.215.14", "2606:4700:4700::1111"]
 
 
 async def check(url, addresses=PUBLIC):
-    async def resolve(_host):
+    async def resolve(_host, _port):
         if isinstance(addresses, Exception):
             raise addresses
         return addresses
 
-    return await check_base_url(url, "baseUrl", own_host="pay.example.com", resolve=resolve)
+    return await check_base_url(url, "baseUrl", own_host="pay.example.com", fence=Fence(resolve=resolve))
 
 
 @pytest.mark.parametrize(
@@ -59,27 +60,18 @@ async def test_every_other_one_is_refused(url):
     [
         "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254",
         "100.64.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "::", "::1",
-        "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:10.0.0.1", "::ffff:8.8.8.8",
-        "64:ff9b::7f00:1", "64:ff9b:1::a00:1", "2002:7f00:1::", "2001:0:1::1", "2001:db8::1", "fec0::1", "nonsense",
+        "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:10.0.0.1",
+        "64:ff9b::7f00:1", "64:ff9b:1::a00:1", "2002:7f00:1::", "2001:0:1::1", "2001:db8::1", "fec0::1",
+        "168.63.129.16",
     ],
 )  # fmt: skip
 async def test_a_name_that_leads_inside_is_refused(address):
-    assert refuse_address(address)
     # However many good ones stand beside it.
     with pytest.raises(InvalidInput, match="public internet"):
         await check("https://llm.example.org", [*PUBLIC, address])
-
-
-@pytest.mark.parametrize("address", PUBLIC)
-def test_public_addresses_are_not(address):
-    assert not refuse_address(address)
 
 
 @pytest.mark.parametrize("found", [[], OSError("no such host"), TimeoutError(), UnicodeError("label too long")])
 async def test_a_name_that_is_not_found_is_refused(found):
     with pytest.raises(InvalidInput):
         await check("https://llm.example.org", found)
-
-
-async def test_names_are_asked_of_the_system():
-    assert set(await resolve_host("localhost")) <= {"127.0.0.1", "::1"}

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tallystick.accounts import member, session, user
 from tallystick.accounts.session import NewSession
+from tallystick.api.client_address import client_address
 from tallystick.api.dependencies import Dependencies
 from tallystick.api.exact_json import ExactJSON
 from tallystick.api.signed_in import COOKIE, CurrentMember, refuse_other_sites, session_token
@@ -143,7 +144,3 @@ def set_session_cookie(answer: Response, started: NewSession, dependencies: Depe
 
 def _secure(dependencies: Dependencies) -> bool:
     return dependencies.public_url.startswith("https://")
-
-
-def client_address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"

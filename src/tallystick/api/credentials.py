@@ -74,7 +74,7 @@ async def set_keys(body: ProvidersBody, current: CurrentMember, dependencies: De
         base_url = given.baseUrl
         if base_url is not None:
             base_url = await check_base_url(
-                base_url, f"providers.{name}.baseUrl", own_host=own_host, resolve=dependencies.resolve
+                base_url, f"providers.{name}.baseUrl", own_host=own_host, fence=dependencies.provider_fence
             )
         checked.append((name, given.apiKey, base_url))
     async with dependencies.pool.acquire() as connection, connection.transaction():

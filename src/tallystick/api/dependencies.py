@@ -10,7 +10,6 @@ import asyncpg
 from fastapi import Depends, Request
 
 from tallystick.accounts.authenticate import KeyRing
-from tallystick.accounts.provider_address import Resolve, resolve_host
 from tallystick.api.few_at_a_time import FewAtATime
 from tallystick.api.service_token import ServiceTokens
 from tallystick.base.changes import Changes
@@ -19,6 +18,7 @@ from tallystick.catalog.book import Book
 from tallystick.library.credit_service import CreditService
 from tallystick.library.tally_local import LocalTally
 from tallystick.metering.lateness import Lateness
+from tallystick.notices.fence import Fence
 from tallystick.payments.billing.return_url import host_of
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.orders.purchase_terms import PurchaseTerms
@@ -61,7 +61,8 @@ class ApiDependencies:
     live_constraints: LiveConstraints | None = None
     # Without one no secret of a customer is taken.
     sealer: Sealer | None = None
-    resolve: Resolve = resolve_host
+    # Of customers' own provider addresses: this machine is none of them, in development either.
+    provider_fence: Fence = field(default_factory=Fence)
 
     @cached_property
     def credits(self) -> CreditService:

@@ -14,7 +14,8 @@ from tallystick.accounts import invitation, session, user
 from tallystick.accounts.invitation import InvitationGone, Offer
 from tallystick.accounts.password import CHARS_MIN
 from tallystick.accounts.session import NewSession
-from tallystick.api.auth import client_address, set_session_cookie
+from tallystick.api.auth import set_session_cookie
+from tallystick.api.client_address import client_address
 from tallystick.api.dependencies import ApiDependencies, Dependencies
 from tallystick.api.signed_in import COOKIE, refuse_other_sites
 from tallystick.base.errors import InvalidInput, NotFound, TallystickError, Unauthorized
