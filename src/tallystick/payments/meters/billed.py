@@ -74,13 +74,15 @@ async def read_billed(
     )
 
 
-async def read_usage(connection: asyncpg.Connection, billed: Billed, since: datetime) -> Usage:
-    """`since` is the start of an hour."""
+async def read_usage(
+    connection: asyncpg.Connection, billed: Billed, since: datetime, *, recorded_before: datetime | None = None
+) -> Usage:
+    """`since` is the start of an hour. Of what was recorded when it had long happened, only what came in time."""
     found = list(buckets(billed.spans, since, billed.now))
     # What was told is read first: of what is told meanwhile by another, nothing may be missing in what was used.
     rows = _queries.told(connection, organization=billed.organization, livemode=billed.livemode, since=since)
     told = {(row["meter"], row["starts_at"]): Told(units=row["units"], revision=row["revision"]) async for row in rows}
-    return Usage(buckets=found, used=await units(connection, billed.account, found), told=told)
+    return Usage(buckets=found, used=await units(connection, billed.account, found, recorded_before), told=told)
 
 
 async def read_taken(connection: asyncpg.Connection, billed: Billed, since: datetime) -> dict[str, set[datetime]]:

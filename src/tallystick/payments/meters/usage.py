@@ -27,7 +27,9 @@ async def usage_in_period(
     return Usage(agent_sessions=row["agent_sessions"], llm_tokens=row["llm_tokens"])
 
 
-async def units(connection: asyncpg.Connection, account: int, buckets: Sequence[Bucket]) -> dict[Place, int]:
+async def units(
+    connection: asyncpg.Connection, account: int, buckets: Sequence[Bucket], recorded_before: datetime | None = None
+) -> dict[Place, int]:
     """What was used in each bucket of the meters that Stripe bills in it; nothing where nothing was."""
     if not buckets:
         return {}
@@ -38,6 +40,7 @@ async def units(connection: asyncpg.Connection, account: int, buckets: Sequence[
         starts=[bucket.starts_at for bucket in buckets],
         ends=[bucket.ends_at for bucket in buckets],
         meters=_meters(buckets),
+        recorded_before=recorded_before,
     )
     found = {(row["meter"], row["starts_at"]): row["units"] async for row in rows}
     return {place: number for place, number in found.items() if place in billed}

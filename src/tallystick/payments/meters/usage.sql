@@ -23,6 +23,7 @@ part as (
         select meter, increase
         from usage_event
         where account = :account and at >= bucket.starts_at and at < bucket.ends_at and charge = 0
+            and (:recorded_before::timestamptz is null or recorded_at < :recorded_before)
     ) as event
     union all
     select claim.meter, record.starts_at, claim.used
