@@ -18,6 +18,7 @@ from tallystick.ledger.audit import ORIGIN
 from tallystick.ledger.lot import expire_due
 from tallystick.ledger.partitions import ensure_partitions
 from tallystick.ledger.seal import seal
+from tallystick.payments.billing.checkout import close_superseded
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.inbox.missed import fetch_missed
 from tallystick.payments.orders.balance_alert import tell_low_balances
@@ -105,6 +106,7 @@ class Maintenance:
             self._stack.push_async_callback(stripe.close)
             terms = PurchaseTerms(public_url=self._settings.address)
             jobs.append(Job("top-ups", 5.0, lambda: top_up_due(pool, stripe, terms)))
+            jobs.append(Job("checkout pages of no use", 5.0, lambda: close_superseded(pool, stripe)))
             jobs.append(Job("missed webhooks", 600.0, Missed(inbox, stripe).fetch))
             jobs.append(Job("reconciliation", 600.0, lambda: reconcile_daily(pool, stripe, inbox)))
             jobs.append(Job("customers at Stripe", 1.0, lambda: provision_customers(pool, stripe)))

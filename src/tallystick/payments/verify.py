@@ -7,6 +7,7 @@ import asyncpg
 
 from tallystick.base.database import load_queries
 from tallystick.ledger.check import PROBLEMS_MAX, Check
+from tallystick.payments.billing import verify as billing
 from tallystick.payments.inbox.event import TYPES, UnreadableEvent, read_payment
 from tallystick.payments.orders.payment import Payment
 from tallystick.payments.refunds import verify as refunds
@@ -84,5 +85,6 @@ checks: Final = [
     _check("top-ups stay within their month's ceiling", _queries.top_ups),
     _check("every grant is in the books, and every grant in the books has a source", _queries.grants),
     _check("every lot has a payment or a grant as its source, with its amount and account", _queries.lots),
+    *billing.checks,
     *refunds.checks,
 ]

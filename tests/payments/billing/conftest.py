@@ -63,5 +63,8 @@ async def sold(pool: asyncpg.Pool, stripe: StripeClient) -> dict[str, str]:
 @pytest.fixture
 async def subscriber(
     pool: asyncpg.Pool, stripe: StripeClient, control: Callable[..., Awaitable[dict[str, object]]], sold: dict[str, str]
-) -> Subscriber:
-    return await new_subscriber(pool, stripe, control, sold)
+) -> AsyncIterator[Subscriber]:
+    """After every test that uses it the books must be in order."""
+    made = await new_subscriber(pool, stripe, control, sold)
+    yield made
+    assert await made.broken_laws() == []

@@ -11,6 +11,7 @@ import asyncpg
 
 from tallystick.accounts import user
 from tallystick.ledger import verify as ledger_verify
+from tallystick.payments import verify as payments_verify
 from tallystick.payments.billing.checkout import Wish, start_plan_checkout
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.stripe.client import StripeClient
@@ -139,7 +140,7 @@ class Subscriber:
 
     async def broken_laws(self) -> list[str]:
         async with self.pool.acquire() as connection, connection.transaction():
-            found = [await check.run(connection) for check in ledger_verify.checks]
+            found = [await check.run(connection) for check in [*ledger_verify.checks, *payments_verify.checks]]
         return [problem for problems in found for problem in problems]
 
 
