@@ -327,6 +327,8 @@ async def test_the_documentation_shows_every_route_and_loads_nothing_from_elsewh
         "balance",
         "history",
         "purchase",
+        "packs",
+        "redeem",
         "webhook",
         "deduct",
         "deduct/batch",

@@ -13,11 +13,11 @@ from tallystick.api.exact_fields import amount, exact_fields
 from tallystick.api.exact_json import ExactJSON
 from tallystick.base.errors import InvalidInput, Unavailable
 from tallystick.base.ids import is_text_id
-from tallystick.base.money import from_minor, to_decimal
 from tallystick.library.inputs import text
 from tallystick.payments.orders.life import STATES
-from tallystick.payments.orders.order import Buyer, Order, find, orders_of
+from tallystick.payments.orders.order import Buyer, find, orders_of
 from tallystick.payments.orders.place_by_hand import place_by_hand
+from tallystick.payments.orders.shown import shown
 
 router = APIRouter(prefix="/api/orders", tags=["orders"])
 
@@ -89,28 +89,3 @@ async def read_order(order_id: str, caller: CurrentBillingCaller, dependencies: 
     """One order: where it stands, and how it is paid as long as it waits to be."""
     order = await find(dependencies.pool, order_id, organization=caller.organization)
     return ExactJSON(shown(order, dependencies.terms.transfer_to))
-
-
-def shown(order: Order, transfer_to: str | None) -> dict[str, object]:
-    """An order as its organization sees it."""
-    waits = order.state in {"created", "awaiting_payment"}
-    by_hand = waits and order.kind == "manual"
-    return {
-        "id": order.id,
-        "kind": order.kind,
-        "state": order.state,
-        "reason": order.reason,
-        "pack": order.pack,
-        "coupon": order.coupon,
-        "amount": to_decimal(from_minor(order.amount_minor)),
-        "discount": to_decimal(from_minor(order.discount_minor)),
-        "currency": order.currency,
-        "credits": to_decimal(order.credits),
-        "refunded": to_decimal(from_minor(order.refunded_minor)),
-        "disputed": to_decimal(from_minor(order.disputed_minor)),
-        "reference": order.reference,
-        "transfer_to": transfer_to if by_hand else None,
-        "checkout_url": order.checkout_url if waits else None,
-        "created_at": order.created_at.replace(microsecond=0),
-        "credited_at": order.credited_at and order.credited_at.replace(microsecond=0),
-    }

@@ -7,7 +7,20 @@ import orjson
 import typer
 
 from tallystick.base.errors import TallystickError
-from tallystick.cli import accounts, catalog, checks, credit, demo, plans, reconcile, server, subscriptions, usage
+from tallystick.cli import (
+    accounts,
+    alerts,
+    catalog,
+    checks,
+    credit,
+    demo,
+    orders,
+    plans,
+    reconcile,
+    server,
+    subscriptions,
+    usage,
+)
 
 _EPILOG: Final = "Settings come from the environment or tallystick.toml; `tallystick settings` lists them."
 
@@ -25,6 +38,8 @@ plans.register(app)
 accounts.register(app)
 subscriptions.register(app)
 credit.register(app)
+orders.register(app)
+alerts.register(app)
 usage.register(app)
 reconcile.register(app)
 checks.register(app)
