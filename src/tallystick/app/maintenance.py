@@ -21,6 +21,7 @@ from tallystick.ledger.seal import seal
 from tallystick.payments.billing.checkout import close_superseded
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.inbox.missed import fetch_missed
+from tallystick.payments.meters.upkeep import compare_nightly, report_usage
 from tallystick.payments.orders.balance_alert import tell_low_balances
 from tallystick.payments.orders.charge_top_up import top_up_due
 from tallystick.payments.orders.end_unpaid import expire_unpaid
@@ -109,6 +110,8 @@ class Maintenance:
             jobs.append(Job("checkout pages of no use", 5.0, lambda: close_superseded(pool, stripe)))
             jobs.append(Job("missed webhooks", 600.0, Missed(inbox, stripe).fetch))
             jobs.append(Job("reconciliation", 600.0, lambda: reconcile_daily(pool, stripe, inbox)))
+            jobs.append(Job("usage for Stripe", 300.0, lambda: report_usage(pool, stripe)))
+            jobs.append(Job("usage at Stripe", 86_400.0, lambda: compare_nightly(pool, stripe)))
             jobs.append(Job("customers at Stripe", 1.0, lambda: provision_customers(pool, stripe)))
         return jobs
 

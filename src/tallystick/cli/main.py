@@ -14,6 +14,7 @@ from tallystick.cli import (
     checks,
     credit,
     demo,
+    meters,
     orders,
     plans,
     reconcile,
@@ -41,6 +42,7 @@ credit.register(app)
 orders.register(app)
 alerts.register(app)
 usage.register(app)
+meters.register(app)
 reconcile.register(app)
 checks.register(app)
 demo.register(app)

@@ -9,6 +9,7 @@ from tallystick.base.database import load_queries
 from tallystick.ledger.check import PROBLEMS_MAX, Check
 from tallystick.payments.billing import verify as billing
 from tallystick.payments.inbox.event import TYPES, UnreadableEvent, read_payment
+from tallystick.payments.meters import verify as meters
 from tallystick.payments.orders.payment import Payment
 from tallystick.payments.refunds import verify as refunds
 
@@ -87,4 +88,5 @@ checks: Final = [
     _check("every lot has a payment or a grant as its source, with its amount and account", _queries.lots),
     *billing.checks,
     *refunds.checks,
+    *meters.checks,
 ]

@@ -22,7 +22,7 @@ async def causes(acme: Metered) -> list[tuple[str, int]]:
 
 
 async def mend(acme: Metered) -> Mended:
-    return await mend_one(acme.pool, acme.stripe, acme.id, await acme.compare())
+    return await mend_one(acme.pool, acme.stripe, acme.id, await acme.compare(), by="operator:ada")
 
 
 async def long_ago(acme: Metered) -> None:
@@ -109,6 +109,8 @@ async def test_what_was_told_too_much_is_taken_back_and_told_anew(acme: Metered,
     assert await causes(acme) == []
     assert await acme.at_stripe(TOKENS) == 6
     assert [(row["units"], row["state"]) for row in await acme.rows()] == [(10, "canceled"), (6, "confirmed")]
+    (act,) = await acme.pool.fetch("select * from audit_event where act = 'usage_report.taken_back'")
+    assert (act["done_by"], act["organization"]) == ("operator:ada", acme.id)
 
 
 async def test_after_a_day_what_was_told_too_much_is_only_shown(acme: Metered, hour: datetime) -> None:

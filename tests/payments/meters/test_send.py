@@ -223,9 +223,7 @@ async def test_processes_that_are_killed_again_and_again(
     assert sum(row["units"] for row in await acme.rows()) == units
 
 
-async def test_whatever_fails_the_sums_are_the_same_in_the_end(
-    acme: Metered, control: Control, hour: datetime
-) -> None:
+async def test_whatever_fails_the_sums_are_the_same_in_the_end(acme: Metered, control: Control, hour: datetime) -> None:
     chance = random.Random(20261121)
     used = {SESSIONS: 0, TOKENS: 0}
     kinds = ["error_500", "unavailable_503", "reset_before", "reset_after", "rate_limited_429"]
@@ -251,5 +249,3 @@ async def test_whatever_fails_the_sums_are_the_same_in_the_end(
     assert {meter: await acme.at_stripe(meter) for meter in used} == used
     assert set(await acme.states()) <= {"sent", "confirmed"}
     assert (await acme.compare()).differences == []
-
-

@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from tallystick.base.database import load_queries
+from tallystick.ledger import audit
 from tallystick.payments.errors import PaymentRefused
 from tallystick.payments.meters.bucket import HOUR
 from tallystick.payments.meters.collect import collect_one
@@ -51,11 +52,13 @@ class _Report(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-async def mend_one(pool: asyncpg.Pool, stripe: StripeClient, organization: str, comparison: Comparison) -> Mended:
+async def mend_one(
+    pool: asyncpg.Pool, stripe: StripeClient, organization: str, comparison: Comparison, *, by: str
+) -> Mended:
     """Mend what can be; compare again to see what is left. Safe beside the jobs that do the same."""
     again = [one.report for one in comparison.differences if one.cause in {"refused", "missing"}]
     await _queries.send_again(pool, ids=[id_ for id_ in again if id_ is not None])
-    canceled = await _resume(pool, stripe, organization)
+    canceled = await _resume(pool, stripe, organization, by)
     for difference in comparison.differences:
         if difference.cause == "told_too_much":
             await _queries.mark(
@@ -68,24 +71,40 @@ async def mend_one(pool: asyncpg.Pool, stripe: StripeClient, organization: str, 
                 within=TAKEN_BACK,
                 excess=-difference.units,
             )
-    canceled += await _resume(pool, stripe, organization)
+    canceled += await _resume(pool, stripe, organization, by)
     async with pool.acquire() as connection:
         collected = await collect_one(connection, organization, livemode=stripe.livemode, all_=True)
     return Mended(collected=collected, sent=await send(pool, stripe), canceled=canceled)
 
 
-async def _resume(pool: asyncpg.Pool, stripe: StripeClient, organization: str) -> int:
+async def _resume(pool: asyncpg.Pool, stripe: StripeClient, organization: str, by: str) -> int:
     """Take back what is marked so, by this run or by one that was cut off."""
     rows = [row async for row in _queries.marked(pool, organization=organization, livemode=stripe.livemode)]
     reports = [msgspec.convert(dict(row), _Report) for row in rows]
     done = 0
     for report in reports:
         if await _take_back(stripe, report):
-            await _queries.canceled(pool, id=report.id)
-            done += 1
+            done += await _note_canceled(pool, organization, report, by)
         else:
             await _queries.unmark(pool, id=report.id)
     return done
+
+
+async def _note_canceled(pool: asyncpg.Pool, organization: str, report: _Report, by: str) -> bool:
+    """False where another has noted it."""
+    async with pool.acquire() as connection, connection.transaction():
+        if await _queries.canceled(connection, id=report.id) is None:
+            return False
+        await audit.record(
+            connection,
+            "usage_report.taken_back",
+            by=by,
+            subject=report.identifier,
+            organization=organization,
+            before={"event_name": report.event_name, "units": report.units, "counts_at": report.counts_at},
+            after=None,
+        )
+    return True
 
 
 async def _take_back(stripe: StripeClient, report: _Report) -> bool:

@@ -24,8 +24,8 @@ from meter_report
 where organization = :organization and livemode = :livemode and canceling and state in ('sent', 'confirmed')
 order by id;
 
--- name: canceled!
-update meter_report set state = 'canceled', canceling = false where id = :id and canceling;
+-- name: canceled$
+update meter_report set state = 'canceled', canceling = false where id = :id and canceling returning id;
 
 -- name: unmark!
 update meter_report set canceling = false where id = :id and canceling;

@@ -40,18 +40,18 @@ async def compare_all(
     *,
     organization: str | None = None,
     since: datetime | None = None,
-    mend: bool = False,
+    mend_by: str | None = None,
     progress: Callable[[str], None] = lambda _organization: None,
 ) -> tuple[Comparison, Mended]:
-    """Of one organization, or of all that Stripe bills; what is mended is compared again."""
+    """Of one organization, or of all that Stripe bills. With `mend_by` what differs is mended and compared again."""
     found, done = Comparison(differences=[], periods=[]), Mended(collected=0, sent=0, canceled=0)
     failure: TallystickError | None = None
     for one in [organization] if organization else await _billed(pool):
         progress(one)
         try:
             compared = await compare_one(pool, stripe, one, since=since)
-            if mend and compared.differences:
-                mended = await mend_one(pool, stripe, one, compared)
+            if mend_by is not None and compared.differences:
+                mended = await mend_one(pool, stripe, one, compared, by=mend_by)
                 done = Mended(
                     collected=done.collected + mended.collected,
                     sent=done.sent + mended.sent,
@@ -59,7 +59,7 @@ async def compare_all(
                 )
                 compared = await compare_one(pool, stripe, one, since=since)
         except TallystickError as error:
-            _log.error("meters_not_compared", organization=one, error=repr(error))  # noqa: TRY400 - the others go on
+            _log.error("meters_not_compared", organization=one, error=repr(error))
             failure = failure or error
             continue
         found = Comparison(
@@ -72,7 +72,7 @@ async def compare_all(
 
 async def compare_nightly(pool: asyncpg.Pool, stripe: StripeClient) -> None:
     """What does not end by itself, and could not be mended, is an error in the log and a number for an alarm."""
-    found, _done = await compare_all(pool, stripe, mend=True)
+    found, _done = await compare_all(pool, stripe, mend_by="clock")
     _count(found.differences)
     for one in found.differences:
         if one.cause not in PASSING:
