@@ -14,10 +14,11 @@ from msgspec import Meta, Struct
 
 from tallystick.base.errors import Misconfigured
 from tallystick.base.sealed import Sealer
+from tallystick.notices.smtp import parse_sender, parse_url
 
 FILE_NAME: Final = "tallystick.toml"
 # Settings that other tools of the field name the same way keep that name; all others start with TALLYSTICK_.
-_COMMON_NAMES: Final = {"database_url", "stripe_api_key", "stripe_api_base", "stripe_webhook_secret"}
+_COMMON_NAMES: Final = {"database_url", "stripe_api_key", "stripe_api_base", "stripe_webhook_secret", "smtp_url"}
 SECRETS: Final = {
     "database_url",
     "redis_url",
@@ -25,6 +26,7 @@ SECRETS: Final = {
     "stripe_webhook_secret",
     "services_tokens",
     "sealing_keys",
+    "smtp_url",
 }
 
 Count = Annotated[int, Meta(ge=1)]
@@ -99,6 +101,24 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Keys that seal provider secrets, as id:base64 of 32 bytes, comma-separated; the first seals."
         ),
     ] = None
+
+    smtp_url: Annotated[
+        str | None,
+        Meta(
+            description="Mail server, such as smtp://user:password@host:587?starttls=true; without it mails are kept,"
+            " and not sent."
+        ),
+    ] = None
+    mail_from: Annotated[
+        str | None, Meta(description="Sender of mails, such as Tallystick <billing@example.com>.")
+    ] = None
+    webhooks_to_loopback: Annotated[
+        bool,
+        Meta(
+            description="Whether customers' webhooks may lead to this machine, by http too; for development, where the"
+            " server itself listens on it only."
+        ),
+    ] = False
 
     body_max_bytes: Annotated[Count, Meta(description="Largest request body the gateway reads.")] = 20_000_000
     body_timeout_s: Annotated[Seconds, Meta(description="Time a client has to send its request body.")] = 30.0
@@ -213,6 +233,9 @@ def _refuse_contradictions(settings: Settings) -> None:
     for name in ("services_tokens", "stripe_webhook_secret"):
         if getattr(settings, name) and not settings.listed(name):
             raise Misconfigured(f"{variable(name)} is set but holds nothing; unset it, or give it a value.")
+    if settings.webhooks_to_loopback and settings.host not in {"127.0.0.1", "::1", "localhost"}:
+        raise Misconfigured("TALLYSTICK_WEBHOOKS_TO_LOOPBACK is for a server that listens on 127.0.0.1 only; unset it.")
+    _refuse_half_a_mail_server(settings)
     short = [token for token in settings.listed("services_tokens") if len(token) < 16]
     if short:
         raise Misconfigured(

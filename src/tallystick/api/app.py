@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from starlette.responses import HTMLResponse
 
 from tallystick.api import (
+    audit,
     auth,
     billing,
     charges,
@@ -18,6 +19,7 @@ from tallystick.api import (
     tier,
     top_up,
     usage,
+    webhooks,
 )
 from tallystick.api import credits as credits_routes
 from tallystick.api.dependencies import ApiDependencies
@@ -47,6 +49,8 @@ def create_api(dependencies: ApiDependencies) -> FastAPI:
     app.include_router(credits_routes.router)
     app.include_router(billing.router)
     app.include_router(orders.router)
+    app.include_router(webhooks.router)
+    app.include_router(audit.router)
     app.include_router(top_up.router)
     app.include_router(usage.router)
     app.include_router(tier.router)

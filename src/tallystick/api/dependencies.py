@@ -61,6 +61,8 @@ class ApiDependencies:
     live_constraints: LiveConstraints | None = None
     # Without one no secret of a customer is taken.
     sealer: Sealer | None = None
+    # Of customers' webhooks.
+    webhook_fence: Fence = field(default_factory=Fence)
     # Of customers' own provider addresses: this machine is none of them, in development either.
     provider_fence: Fence = field(default_factory=Fence)
 

@@ -13,12 +13,19 @@ import structlog
 
 from tallystick.base.database import AWAY, open_pool
 from tallystick.base.errors import TallystickError
+from tallystick.base.sealed import Sealer
 from tallystick.gateway.recover import settle_orphans
 from tallystick.ledger.audit import ORIGIN
 from tallystick.ledger.lot import expire_due
 from tallystick.ledger.partitions import ensure_partitions
 from tallystick.ledger.seal import seal
 from tallystick.payments.billing.checkout import close_superseded
+from tallystick.notices.delivery import match_notices
+from tallystick.notices.fence import Fence
+from tallystick.notices.prune import prune_notices
+from tallystick.notices.send import Sender
+from tallystick.notices.send_mail import send_mails
+from tallystick.notices.smtp import parse_url
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.inbox.missed import fetch_missed
 from tallystick.payments.meters.upkeep import compare_nightly, report_usage
@@ -100,6 +107,7 @@ class Maintenance:
             Job("subscriptions", 1.0, lambda: keep_current(pool)),
             Job("partitions", 3600.0, partitions),
             Job("old uses", 600.0, lambda: prune_uses(pool)),
+            *self._notices(pool),
             Job("unpaid orders", 600.0, lambda: expire_unpaid(pool)),
             Job("low balances", 5.0, lambda: tell_low_balances(pool)),
         ]
@@ -113,6 +121,23 @@ class Maintenance:
             jobs.append(Job("usage for Stripe", 300.0, lambda: report_usage(pool, stripe)))
             jobs.append(Job("usage at Stripe", 86_400.0, lambda: compare_nightly(pool, stripe)))
             jobs.append(Job("customers at Stripe", 1.0, lambda: provision_customers(pool, stripe)))
+        return jobs
+
+
+    def _notices(self, pool: asyncpg.Pool) -> list[Job]:
+        settings = self._settings
+        jobs = [
+            Job("notices", 1.0, lambda: match_notices(pool)),
+            Job("old notices", 600.0, lambda: prune_notices(pool)),
+        ]
+        if settings.sealing_keys:
+            fence = Fence(loopback=settings.webhooks_to_loopback)
+            sender = Sender(pool, Sealer.parse(settings.sealing_keys), fence)
+            self._stack.push_async_callback(sender.stop)
+            jobs.append(Job("webhooks", 1.0, sender.send_due))
+        if settings.smtp_url and settings.mail_from:
+            server, mail_from = parse_url(settings.smtp_url), settings.mail_from
+            jobs.append(Job("mails", 5.0, lambda: send_mails(pool, server, mail_from)))
         return jobs
 
 

@@ -159,5 +159,9 @@ def _warn(settings: Settings) -> None:
         log.warning("webhook endpoint closed", mend="set STRIPE_WEBHOOK_SECRET")
     if not settings.stripe_api_key:
         log.warning("purchases closed", mend="set STRIPE_API_KEY")
+    if not settings.smtp_url:
+        log.warning("mails are kept and not sent", mend="set SMTP_URL and TALLYSTICK_MAIL_FROM")
+    if not settings.sealing_keys:
+        log.warning("webhooks to customers closed", mend="set TALLYSTICK_SEALING_KEYS")
     if not settings.services_tokens:
         log.warning("deducting closed", mend="set TALLYSTICK_SERVICES_TOKENS")

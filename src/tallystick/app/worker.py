@@ -39,6 +39,7 @@ from tallystick.gateway.protocol import GatewayProtocol
 from tallystick.gateway.rates import Rates
 from tallystick.gateway.server import GatewayApp
 from tallystick.gateway.upstream import Upstream, UpstreamLimits
+from tallystick.notices.fence import Fence
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.reservations.lanes import Lanes
 from tallystick.settings import Settings
@@ -101,6 +102,7 @@ async def application(startup: Startup) -> AsyncIterator[tuple[Application, Gate
                 return_hosts=settings.listed("return_hosts"),
                 live_constraints=constraints,
                 sealer=Sealer.parse(settings.sealing_keys) if settings.sealing_keys else None,
+                webhook_fence=Fence(loopback=settings.webhooks_to_loopback),
             )
         )
         operations = Operations(

@@ -62,6 +62,7 @@ def world(*, workers: int = 1, port: int | None = None, progress: Callable[[str]
             "TALLYSTICK_WORKERS": str(workers),
             "TALLYSTICK_SERVICES_TOKENS": services_token,
             "TALLYSTICK_SEALING_KEYS": f"world:{b64encode(secrets.token_bytes(32)).decode()}",
+            "TALLYSTICK_WEBHOOKS_TO_LOOPBACK": "true",
             "STRIPE_API_KEY": "sk_test_offline_0000000000000000",
             "STRIPE_API_BASE": stripe,
             "STRIPE_WEBHOOK_SECRET": webhook_secret,
