@@ -11,6 +11,7 @@ from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.orders.order import Order, find, lock_known
 from tallystick.payments.refunds import refund
 from tallystick.payments.refunds.bring import bring
+from tallystick.payments.refunds.origin import of_order
 from tallystick.payments.refunds.refund import Refund
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.refund import StripeRefund, create_refund, refunds_of
@@ -28,19 +29,19 @@ log = structlog.get_logger()
 async def ask(pool: asyncpg.Pool, stripe: StripeClient, asked: Refund, *, now: datetime | None = None) -> None:
     """Ask for one refund, and bring our books up to the answer. Raises PaymentPending, with nothing changed, and
     PaymentRefused, with the credits given back."""
-    order = await find(pool, asked.payment_order, organization=None)
+    order = await find(pool, asked.payment_order or "", organization=None)
     if order.stripe_payment_intent is None:
         raise ValueError(f"order {order.id} has no payment at Stripe to refund")
     moment = await queries.moment(pool, now=now)
     try:
-        seen = await _ask(stripe, asked, order.stripe_payment_intent, moment)
+        seen = await _ask(stripe, asked, order, order.stripe_payment_intent, moment)
     except PaymentRefused as error:
         await _refuse(pool, order, asked, error.reason or error.message)
         raise
     async with pool.acquire() as connection, connection.transaction():
         locked = await lock_known(connection, order.id)
         await wait_for_turn(connection, locked.organization)
-        await refund.note(connection, locked, seen)
+        await refund.note(connection, of_order(locked), seen)
         await bring(connection, locked, by="stripe")
 
 
@@ -61,7 +62,7 @@ async def ask_open(pool: asyncpg.Pool, stripe: StripeClient) -> int:
     return answered
 
 
-async def _ask(stripe: StripeClient, asked: Refund, payment_intent: str, now: datetime) -> StripeRefund:
+async def _ask(stripe: StripeClient, asked: Refund, order: Order, payment_intent: str, now: datetime) -> StripeRefund:
     days = (now - asked.created_at) // _KEY_LASTS
     if days > 0:
         for seen in await refunds_of(stripe, payment_intent):
@@ -72,7 +73,7 @@ async def _ask(stripe: StripeClient, asked: Refund, payment_intent: str, now: da
         payment_intent,
         asked.amount_minor,
         ours=asked.id,
-        order=asked.payment_order,
+        order=order.id,
         idempotency_key=asked.id if days == 0 else f"{asked.id}-{days}",
     )
 
@@ -84,5 +85,5 @@ async def _refuse(pool: asyncpg.Pool, order: Order, asked: Refund, failure: str)
         # An event may have told of it meanwhile: then it is not refused.
         current = await refund.find(connection, asked.id)
         if current.state == "asked":
-            await refund.move(connection, locked, current, "refused", failure=failure)
+            await refund.move(connection, of_order(locked), current, "refused", failure=failure)
             await bring(connection, locked, by="stripe")

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import asyncpg
 
 from tallystick.base.errors import Unavailable
-from tallystick.base.ids import id_for_request
 from tallystick.payments.debts.collect import collect
-from tallystick.payments.debts.debt import DISPUTE_POLICY
 from tallystick.payments.orders.change import mark_refunded
 from tallystick.payments.orders.order import Order
-from tallystick.payments.refunds.clawback import Cause, give_back, in_force, queries, take_back
+from tallystick.payments.refunds.cause import Cause, causes_of
+from tallystick.payments.refunds.clawback import give_back, in_force, queries, take_back
 from tallystick.payments.refunds.dispute import disputes_of
+from tallystick.payments.refunds.origin import of_order
 from tallystick.payments.refunds.refund import Refund, refunds_of
 
 
@@ -21,8 +21,8 @@ async def bring(connection: asyncpg.Connection, order: Order, *, by: str) -> str
     more. Why something could not be done, in words; None where all is.
 
     Raises Unavailable as long as it depends on what Stripe answers to a refund of ours."""
-    refunds = await refunds_of(connection, order.id)
-    causes = [*_of_refunds(refunds), *await _of_disputes(connection, order)]
+    refunds = await refunds_of(connection, of_order(order))
+    causes = causes_of(refunds, await disputes_of(connection, of_order(order)))
     problem = None
     if order.operation is None:
         # Its money was never credited: there is nothing to take back. No more than was asked for counts.
@@ -53,38 +53,11 @@ async def _bring_clawbacks(
             continue
         left = order.amount_minor - sum(one.amount_minor for one in await in_force(connection, order))
         if known is not None:
-            problem = f"{cause.refund or cause.dispute} was over, and its money had come back: it cannot go again"
+            problem = f"{cause.name} was over, and its money had come back: it cannot go again"
         elif cause.amount_minor <= left:
             await take_back(connection, order, cause)
         elif any(refund.state == "asked" for refund in refunds):
             raise Unavailable(f"A refund of order {order.id} is under way; what else goes back depends on it.")
         else:
-            problem = f"{cause.refund or cause.dispute} takes {cause.amount_minor} of a payment of which {left} is left"
+            problem = f"{cause.name} takes {cause.amount_minor} of a payment of which {left} is left"
     return problem
-
-
-def _of_refunds(refunds: Sequence[Refund]) -> list[Cause]:
-    return [
-        Cause(
-            operation=id_for_request("refund", refund.id),
-            refund=refund.id,
-            amount_minor=refund.amount_minor,
-            policy="none",
-        )
-        for refund in refunds
-        if refund.in_force
-    ]
-
-
-async def _of_disputes(connection: asyncpg.Connection, order: Order) -> list[Cause]:
-    return [
-        Cause(
-            # The money can be taken again after it had come back.
-            operation=id_for_request("dispute", f"{dispute.id} {dispute.withdrawals}"),
-            dispute=dispute.id,
-            amount_minor=dispute.amount_minor,
-            policy=DISPUTE_POLICY.get(),
-        )
-        for dispute in await disputes_of(connection, order.id)
-        if dispute.in_force
-    ]

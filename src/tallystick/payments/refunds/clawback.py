@@ -15,8 +15,9 @@ from tallystick.ledger.account import PlatformAccount
 from tallystick.ledger.lot import left_of, take_from
 from tallystick.ledger.post import Transfer, post
 from tallystick.ledger.reverse import reverse
-from tallystick.payments.debts.debt import Policy, beside, owe, undo
+from tallystick.payments.debts.debt import DISPUTE_POLICY, beside, owe, undo
 from tallystick.payments.orders.order import Order
+from tallystick.payments.refunds.cause import Cause
 from tallystick.payments.refunds.share import Share, part_worth, share_of
 
 queries = load_queries(__file__, "clawback.sql")
@@ -36,16 +37,6 @@ class Clawback(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def owed(self) -> int:
         return self.money + self.bonus - self.taken
-
-
-class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes money go back: one refund, or one withdrawal for a dispute."""
-
-    operation: UUID
-    amount_minor: int
-    policy: Policy
-    refund: str | None = None
-    dispute: str | None = None
 
 
 async def in_force(connection: asyncpg.Connection, order: Order) -> Sequence[Clawback]:
@@ -68,7 +59,7 @@ async def take_back(connection: asyncpg.Connection, order: Order, cause: Cause) 
         operation=cause.operation,
         kind="refund" if cause.refund is not None else "dispute",
         transfers=await _transfers(connection, order, share, taken),
-        fingerprint=f"{order.id} {cause.refund or cause.dispute}",
+        fingerprint=f"{order.id} {cause.name}",
     )
     if taken:
         await take_from(connection, left.lot, taken)
@@ -84,7 +75,9 @@ async def take_back(connection: asyncpg.Connection, order: Order, cause: Cause) 
         taken=taken,
     )
     if owed:
-        await owe(connection, cause.operation, order.organization, order.account, owed, cause.policy)
+        # Who asked for a refund and got one has done nothing that should hold them back.
+        policy = "none" if cause.refund is not None else DISPUTE_POLICY.get()
+        await owe(connection, cause.operation, order.organization, order.account, owed, policy)
     return Clawback(
         operation=cause.operation,
         refund=cause.refund,

@@ -11,6 +11,7 @@ from tallystick.payments.refunds import refund
 from tallystick.payments.refunds.ask import ask
 from tallystick.payments.refunds.bring import bring
 from tallystick.payments.refunds.clawback import unspent_minor
+from tallystick.payments.refunds.origin import of_order
 from tallystick.payments.refunds.refund import Refund
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.subscriptions.turn import wait_for_turn
@@ -41,7 +42,7 @@ async def create(
         await wait_for_turn(connection, order.organization)
         _check(order, stripe, proof)
         amount = await _amount(connection, order, amount_minor, beyond_unspent=beyond_unspent)
-        made = await refund.add(connection, order, amount, reason=reason, by=by, proof=proof)
+        made = await refund.add(connection, of_order(order), amount, reason=reason, by=by, proof=proof)
         await bring(connection, order, by=by)
     if proof is None and stripe is not None:
         try:

@@ -10,7 +10,7 @@ from tallystick.base.database import load_queries
 from tallystick.base.errors import NotFound
 from tallystick.base.ids import is_text_id
 from tallystick.ledger import audit
-from tallystick.payments.orders.order import Order
+from tallystick.payments.refunds.origin import Origin
 from tallystick.payments.stripe.dispute import StripeDispute
 
 queries = load_queries(__file__, "dispute.sql")
@@ -30,7 +30,8 @@ class Dispute(msgspec.Struct, frozen=True, kw_only=True):
     """A row of dispute; `id` is Stripe's, `amount_minor` in cents of the order's currency."""
 
     id: str
-    payment_order: str
+    payment_order: str | None
+    stripe_invoice: str | None
     amount_minor: int
     status: str
     reason: str
@@ -53,8 +54,8 @@ def is_later(seen: StripeDispute, kept: Dispute) -> bool:
     )
 
 
-async def note(connection: asyncpg.Connection, order: Order, seen: StripeDispute) -> None:
-    """Keep what Stripe shows of a dispute about the order, which the caller has locked."""
+async def note(connection: asyncpg.Connection, origin: Origin, seen: StripeDispute) -> None:
+    """Keep what Stripe shows of a dispute about a payment, whose origin the caller has locked."""
     row = await queries.find(connection, id=seen.id)
     kept = None if row is None else _dispute(row)
     if kept is not None and not is_later(seen, kept):
@@ -62,7 +63,8 @@ async def note(connection: asyncpg.Connection, order: Order, seen: StripeDispute
     await queries.put(
         connection,
         id=seen.id,
-        order=order.id,
+        order=origin.order,
+        invoice=origin.invoice,
         # What was taken once stays what was taken.
         amount_minor=seen.amount if kept is None or seen.withdrawals > kept.withdrawals else kept.amount_minor,
         status=seen.status,
@@ -76,15 +78,15 @@ async def note(connection: asyncpg.Connection, order: Order, seen: StripeDispute
         f"dispute.{seen.status}",
         by="stripe",
         subject=seen.id,
-        organization=order.organization,
+        organization=origin.organization,
         before=None if kept is None else {"status": kept.status, "withdrawals": kept.withdrawals},
-        after={"order": order.id, "status": seen.status, "withdrawals": seen.withdrawals, "reason": seen.reason},
+        after={"of": origin.name, "status": seen.status, "withdrawals": seen.withdrawals, "reason": seen.reason},
     )
 
 
-async def disputes_of(connection: asyncpg.Connection, order_id: str) -> list[Dispute]:
-    """All about an order, the oldest first."""
-    return [_dispute(row) async for row in queries.of_order(connection, order=order_id)]
+async def disputes_of(connection: asyncpg.Connection, origin: Origin) -> list[Dispute]:
+    """All about one payment, the oldest first."""
+    return [_dispute(row) async for row in queries.of_origin(connection, order=origin.order, invoice=origin.invoice)]
 
 
 async def find(connection: asyncpg.Connection | asyncpg.Pool, dispute_id: str) -> Dispute:

@@ -10,7 +10,7 @@ from tallystick.base.database import load_queries
 from tallystick.base.errors import NotFound
 from tallystick.base.ids import is_text_id, text_id
 from tallystick.ledger import audit
-from tallystick.payments.orders.order import Order
+from tallystick.payments.refunds.origin import Origin
 from tallystick.payments.stripe.refund import StripeRefund
 
 queries = load_queries(__file__, "refund.sql")
@@ -33,7 +33,8 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     """A row of refund; `amount_minor` in cents of the order's currency."""
 
     id: str
-    payment_order: str
+    payment_order: str | None
+    stripe_invoice: str | None
     amount_minor: int
     state: RefundState
     stripe_refund: str | None
@@ -55,12 +56,12 @@ def follows(state: RefundState, seen: RefundState) -> bool:
 
 
 async def add(
-    connection: asyncpg.Connection, order: Order, amount_minor: int, *, reason: str, by: str, proof: str | None = None
+    connection: asyncpg.Connection, origin: Origin, amount_minor: int, *, reason: str, by: str, proof: str | None = None
 ) -> Refund:
     """One of ours. With a proof it was paid already, outside of Stripe."""
     return await _keep(
         connection,
-        order,
+        origin,
         id=text_id("ref"),
         amount_minor=amount_minor,
         state="asked" if proof is None else "succeeded",
@@ -72,13 +73,15 @@ async def add(
     )
 
 
-async def note(connection: asyncpg.Connection, order: Order, seen: StripeRefund) -> None:
-    """Keep what Stripe shows of a refund of the order, which the caller has locked."""
-    row = await queries.find_seen(connection, stripe_refund=seen.id, ours=seen.ours, order=order.id, amount=seen.amount)
+async def note(connection: asyncpg.Connection, origin: Origin, seen: StripeRefund) -> None:
+    """Keep what Stripe shows of a refund of a payment, whose origin the caller has locked."""
+    row = await queries.find_seen(
+        connection, stripe_refund=seen.id, ours=seen.ours, order=origin.order, amount=seen.amount
+    )
     if row is None:
         await _keep(
             connection,
-            order,
+            origin,
             id=seen.id,
             amount_minor=seen.amount,
             state=seen.status,
@@ -91,12 +94,12 @@ async def note(connection: asyncpg.Connection, order: Order, seen: StripeRefund)
         return
     refund = _refund(row)
     if follows(refund.state, seen.status):
-        await move(connection, order, refund, seen.status, stripe_refund=seen.id, failure=seen.failure)
+        await move(connection, origin, refund, seen.status, stripe_refund=seen.id, failure=seen.failure)
 
 
 async def move(
     connection: asyncpg.Connection,
-    order: Order,
+    origin: Origin,
     refund: Refund,
     state: RefundState,
     *,
@@ -110,15 +113,15 @@ async def move(
         f"refund.{state}",
         by=by,
         subject=refund.id,
-        organization=order.organization,
+        organization=origin.organization,
         before={"state": refund.state},
         after={"state": state, "failure": failure},
     )
 
 
-async def refunds_of(connection: asyncpg.Connection, order_id: str) -> list[Refund]:
-    """All of an order, the oldest first."""
-    return [_refund(row) async for row in queries.of_order(connection, order=order_id)]
+async def refunds_of(connection: asyncpg.Connection, origin: Origin) -> list[Refund]:
+    """All of one payment, the oldest first."""
+    return [_refund(row) async for row in queries.of_origin(connection, order=origin.order, invoice=origin.invoice)]
 
 
 async def find(connection: asyncpg.Connection | asyncpg.Pool, refund_id: str) -> Refund:
@@ -137,15 +140,15 @@ async def list_refunds(
     return [_refund(row) async for row in rows]
 
 
-async def _keep(connection: asyncpg.Connection, order: Order, **values: object) -> Refund:
-    refund = _refund(await queries.add(connection, payment_order=order.id, **values))
+async def _keep(connection: asyncpg.Connection, origin: Origin, **values: object) -> Refund:
+    refund = _refund(await queries.add(connection, payment_order=origin.order, stripe_invoice=origin.invoice, **values))
     await audit.record(
         connection,
         f"refund.{refund.state}",
         by=refund.asked_by,
         subject=refund.id,
-        organization=order.organization,
-        after={"order": order.id, "amount_minor": refund.amount_minor, "reason": refund.reason, "proof": refund.proof},
+        organization=origin.organization,
+        after={"of": origin.name, "amount_minor": refund.amount_minor, "reason": refund.reason, "proof": refund.proof},
     )
     return refund
 

@@ -1,6 +1,9 @@
 -- name: add^
-insert into refund (id, payment_order, amount_minor, state, stripe_refund, asked_by, reason, failure, proof)
-values (:id, :payment_order, :amount_minor, :state, :stripe_refund, :asked_by, :reason, :failure, :proof)
+insert into refund (
+    id, payment_order, stripe_invoice, amount_minor, state, stripe_refund, asked_by, reason, failure, proof
+) values (
+    :id, :payment_order, :stripe_invoice, :amount_minor, :state, :stripe_refund, :asked_by, :reason, :failure, :proof
+)
 returning *;
 
 -- name: find_seen^
@@ -20,8 +23,8 @@ update refund
 set state = :state, stripe_refund = coalesce(:stripe_refund, stripe_refund), failure = coalesce(:failure, failure)
 where id = :id;
 
--- name: of_order
-select * from refund where payment_order = :order order by created_at, id;
+-- name: of_origin
+select * from refund where payment_order = :order or stripe_invoice = :invoice order by created_at, id;
 
 -- name: find^
 select * from refund where id = :id or stripe_refund = :id;
@@ -29,7 +32,9 @@ select * from refund where id = :id or stripe_refund = :id;
 -- name: list_refunds
 select refund.*
 from refund
-join payment_order as o on o.id = refund.payment_order
-where (:organization::text is null or o.organization = :organization) and (:order::text is null or o.id = :order)
+left join payment_order as o on o.id = refund.payment_order
+left join stripe_invoice as i on i.id = refund.stripe_invoice
+where (:organization::text is null or coalesce(o.organization, i.organization) = :organization)
+    and (:order::text is null or o.id = :order)
 order by refund.created_at desc, refund.id desc
 limit :row_limit;

@@ -1,35 +1,47 @@
 -- name: no_more_than_paid
-select format('of order %s, paid with %s, %s went back', o.id, o.amount_minor, gone.minor) as problem
-from payment_order as o
+with paid as (
+    select id, amount_minor from payment_order where operation is not null
+    union all
+    select id, amount_paid_minor - amount_elsewhere_minor from stripe_invoice
+)
+select format('%s was paid with %s, and %s went back', paid.id, paid.amount_minor, gone.minor) as problem
+from paid
 join (
-    select payment_order, sum(amount_minor) as minor
+    select origin, sum(amount_minor) as minor
     from (
-        select payment_order, amount_minor from refund where state not in ('failed', 'canceled', 'refused')
+        select coalesce(payment_order, stripe_invoice) as origin, amount_minor from refund
+        where state not in ('failed', 'canceled', 'refused')
         union all
-        select payment_order, amount_minor from dispute where withdrawals > reinstatements and status <> 'won'
+        select coalesce(payment_order, stripe_invoice), amount_minor from dispute
+        where withdrawals > reinstatements and status <> 'won'
     ) as cause
-    group by payment_order
-) as gone on gone.payment_order = o.id
-where o.operation is not null and gone.minor > o.amount_minor limit :most::bigint;
+    group by origin
+) as gone on gone.origin = paid.id
+where gone.minor > paid.amount_minor limit :most::bigint;
 
 -- name: once_each
 with cause as (
-    select id, payment_order, amount_minor from refund where state not in ('failed', 'canceled', 'refused')
+    select id, payment_order, stripe_invoice, amount_minor from refund
+    where state not in ('failed', 'canceled', 'refused')
     union all
-    select id, payment_order, amount_minor from dispute where withdrawals > reinstatements and status <> 'won'
+    select id, payment_order, stripe_invoice, amount_minor from dispute
+    where withdrawals > reinstatements and status <> 'won'
 ),
 wanted as (
-    select cause.* from cause join payment_order as o on o.id = cause.payment_order where o.operation is not null
+    select cause.id, coalesce(payment_order, stripe_invoice) as origin, cause.amount_minor
+    from cause
+    left join payment_order as o on o.id = cause.payment_order
+    where cause.payment_order is null or o.operation is not null
 ),
 found as (
-    select coalesce(refund, dispute) as id, payment_order, amount_minor from clawback where reversed_at is null
+    select coalesce(refund, dispute) as id, coalesce(payment_order, stripe_invoice) as origin, amount_minor
+    from clawback where reversed_at is null
 )
-select format('%s takes %s of order %s, and took back the credits of %s', coalesce(wanted.id, found.id),
-    coalesce(wanted.amount_minor::text, 'nothing'), coalesce(wanted.payment_order, found.payment_order),
+select format('%s takes %s of %s, and was booked as %s', coalesce(wanted.id, found.id),
+    coalesce(wanted.amount_minor::text, 'nothing'), coalesce(wanted.origin, found.origin),
     coalesce(found.amount_minor::text, 'nothing')) as problem
 from wanted full join found using (id)
-where wanted.amount_minor is distinct from found.amount_minor
-    or wanted.payment_order is distinct from found.payment_order
+where wanted.amount_minor is distinct from found.amount_minor or wanted.origin is distinct from found.origin
 limit :most::bigint;
 
 -- name: clawback_posting
@@ -56,6 +68,17 @@ from posted
 where from_customer <> taken or from_receivable <> money + bonus - taken or to_money <> money or to_bonus <> bonus
     or total <> money + bonus
 union all
+select format('clawback %s takes %s of what plans brought in, and posted %s', c.operation, c.money,
+    coalesce(sum(t.amount), 0))
+from clawback as c
+left join transfer as t on t.operation = c.operation and t.kind in ('refund', 'dispute')
+    and t.debit = any (select id from ledger_account where kind = 'plan_revenue')
+    and t.credit = any (select id from ledger_account where kind = 'stripe_clearing')
+where c.stripe_invoice is not null
+group by c.operation
+having c.money <> coalesce(sum(t.amount), 0) or c.money <> c.amount_minor * 10000000 or c.bonus <> 0
+    or c.taken <> c.money
+union all
 select format('clawback %s %s', c.operation, case when c.reversed_at is null then 'was reversed in the books alone'
     else 'is over, and was never reversed in the books' end)
 from clawback as c
@@ -66,8 +89,9 @@ limit :most::bigint;
 -- name: posting_clawback
 select format('%s %s has no clawback', t.kind, t.operation) as problem
 from transfer as t
-where t.kind in ('refund', 'dispute') and t.debit <> all (select id from ledger_account where kind = 'plan_revenue')
-    and not exists (select from clawback where clawback.operation = t.operation)
+where t.kind in ('refund', 'dispute') and not exists (
+    select from clawback where clawback.operation = t.operation
+)
 union all
 select format('collection %s has no debt', t.operation)
 from transfer as t

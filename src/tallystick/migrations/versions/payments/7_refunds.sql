@@ -3,7 +3,9 @@
 -- Ours, which is Stripe's idempotency key, or made by somebody at Stripe: then it has Stripe's id.
 create table refund (
     id text primary key,
-    payment_order text not null references payment_order,
+    -- What was paid: an order, or a plan's invoice.
+    payment_order text references payment_order,
+    stripe_invoice text,
     amount_minor bigint not null check (amount_minor > 0),
     -- 'asked' until Stripe has answered; 'refused' where its answer was no.
     state text not null
@@ -16,15 +18,19 @@ create table refund (
     proof text,
     created_at timestamptz not null default clock_timestamp(),
     retry_at timestamptz not null default clock_timestamp(),
-    attempts integer not null default 0
+    attempts integer not null default 0,
+    check ((payment_order is null) <> (stripe_invoice is null))
 );
 create index refund_payment_order on refund (payment_order);
+create index refund_stripe_invoice on refund (stripe_invoice) where stripe_invoice is not null;
 create index refund_asked on refund (retry_at) where state = 'asked';
 create index refund_created on refund (created_at desc, id);
 
 create table dispute (
     id text primary key,
-    payment_order text not null references payment_order,
+    -- What was paid: an order, or a plan's invoice.
+    payment_order text references payment_order,
+    stripe_invoice text,
     amount_minor bigint not null check (amount_minor > 0),
     status text not null,
     reason text not null,
@@ -32,16 +38,20 @@ create table dispute (
     withdrawals integer not null check (withdrawals >= 0),
     reinstatements integer not null check (reinstatements between 0 and withdrawals),
     respond_by timestamptz,
-    created_at timestamptz not null default clock_timestamp()
+    created_at timestamptz not null default clock_timestamp(),
+    check ((payment_order is null) <> (stripe_invoice is null))
 );
 create index dispute_payment_order on dispute (payment_order);
+create index dispute_stripe_invoice on dispute (stripe_invoice) where stripe_invoice is not null;
 create index dispute_created on dispute (created_at desc, id);
 
 -- What one refund, or one withdrawal for a dispute, takes back of an order's credits. In nanocredits: what the money was
--- worth, what had been given on top of it, and how much of both could still be taken. The rest is owed.
+-- worth, what had been given on top of it, and how much of both could still be taken. The rest is owed. Of an invoice it
+-- is taken from what plans brought in, all of it.
 create table clawback (
     operation uuid primary key,
-    payment_order text not null references payment_order,
+    payment_order text references payment_order,
+    stripe_invoice text,
     refund text references refund,
     dispute text references dispute,
     amount_minor bigint not null check (amount_minor > 0),
@@ -50,9 +60,11 @@ create table clawback (
     taken bigint not null check (taken between 0 and money + bonus),
     at timestamptz not null default clock_timestamp(),
     reversed_at timestamptz,
-    check ((refund is null) <> (dispute is null))
+    check ((refund is null) <> (dispute is null)),
+    check ((payment_order is null) <> (stripe_invoice is null))
 );
 create index clawback_payment_order on clawback (payment_order);
+create index clawback_stripe_invoice on clawback (stripe_invoice) where stripe_invoice is not null;
 -- Each takes back once at a time.
 create unique index clawback_refund on clawback (refund) where reversed_at is null;
 create unique index clawback_dispute on clawback (dispute) where reversed_at is null;

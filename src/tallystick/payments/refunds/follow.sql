@@ -1,0 +1,2 @@
+-- name: is_customer$
+select exists (select from stripe_customer where id = :id);

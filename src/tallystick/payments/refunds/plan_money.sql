@@ -1,0 +1,16 @@
+-- name: lock^
+select i.id, i.organization, o.account, i.operation, i.amount_paid_minor - i.amount_elsewhere_minor as paid_minor
+from stripe_invoice as i
+join organization as o on o.id = i.organization
+where i.id = :id
+for update of i;
+
+-- name: clawbacks
+select operation, amount_minor, reversed_at from clawback where stripe_invoice = :invoice;
+
+-- name: mark_reversed!
+update clawback set reversed_at = clock_timestamp() where operation = :operation;
+
+-- name: add!
+insert into clawback (operation, stripe_invoice, refund, dispute, amount_minor, money, bonus, taken)
+values (:operation, :invoice, :refund, :dispute, :amount_minor, :money, 0, :money);
