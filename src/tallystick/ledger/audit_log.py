@@ -1,0 +1,87 @@
+"""Read the audit log: of one organization page by page, or all of it from beginning to end."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from tallystick.base.database import load_queries
+from tallystick.base.errors import InvalidInput
+
+queries = load_queries(__file__, "audit_log.sql")
+
+_PAGE: Final = 1000
+_WORD_MAX: Final = 200
+
+
+class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """`before` and `after` are JSON as it was written. `block_hash` is that of the block of the chain that vouches for
+    the event and for all before it; None until it is sealed, which takes a second."""
+
+    seq: int
+    at: datetime
+    organization: str | None
+    act: str
+    by: str
+    origin: str
+    subject: str
+    before: msgspec.Raw | None
+    after: msgspec.Raw | None
+    block: int | None
+    block_hash: str | None
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """`act` may be a pattern such as 'order.*'. From `since` on, before `until`."""
+
+    organization: str | None = None
+    act: str | None = None
+    subject: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+async def newest(
+    connection: asyncpg.Connection, wanted: Filter, *, before: int | None = None, limit: int = 50
+) -> Sequence[AuditEvent]:
+    """The newest first, those with numbers below `before`. Raises InvalidInput."""
+    rows = queries.newest(connection, **_asked(wanted), before_seq=before, row_limit=limit)
+    return [_event(row) async for row in rows]
+
+
+async def from_the_beginning(connection: asyncpg.Connection, wanted: Filter) -> AsyncIterator[AuditEvent]:
+    """All of them, the oldest first, a page in memory at a time. In a REPEATABLE READ transaction of the caller's it is
+    one moment's log. Raises InvalidInput."""
+    after, asked = 0, _asked(wanted)
+    while True:
+        rows = [row async for row in queries.oldest(connection, **asked, after_seq=after, row_limit=_PAGE)]
+        for row in rows:
+            yield _event(row)
+        if len(rows) < _PAGE:
+            return
+        after = rows[-1]["seq"]
+
+
+def _asked(wanted: Filter) -> dict[str, object]:
+    for field in ("act", "subject"):
+        word = getattr(wanted, field)
+        if word is not None and not (0 < len(word) <= _WORD_MAX and word.isprintable()):
+            raise InvalidInput(field, f"must be a printable text of 1 to {_WORD_MAX} characters")
+    act, prefix = wanted.act, None
+    if act is not None and act.endswith(".*"):
+        act, prefix = None, act[:-1]
+    return {
+        "organization": wanted.organization,
+        "act": act,
+        "act_prefix": prefix,
+        "subject": wanted.subject,
+        "since": wanted.since,
+        "until": wanted.until,
+    }
+
+
+def _event(row: asyncpg.Record) -> AuditEvent:
+    raw = {name: row[name] and msgspec.Raw(row[name].encode()) for name in ("before", "after")}
+    return AuditEvent(**{**dict(row), **raw})
