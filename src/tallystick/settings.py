@@ -220,6 +220,15 @@ def _sentence(error: msgspec.ValidationError) -> str:
     )
 
 
+def _refuse_half_a_mail_server(settings: Settings) -> None:
+    if settings.mail_from:
+        parse_sender(settings.mail_from)
+    if settings.smtp_url:
+        parse_url(settings.smtp_url)
+        if not settings.mail_from:
+            raise Misconfigured("SMTP_URL is set and TALLYSTICK_MAIL_FROM is not; give mails a sender.")
+
+
 def _refuse_contradictions(settings: Settings) -> None:
     if settings.purchase_min > settings.purchase_max:
         raise Misconfigured("TALLYSTICK_PURCHASE_MIN is larger than TALLYSTICK_PURCHASE_MAX; swap them.")
