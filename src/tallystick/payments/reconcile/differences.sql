@@ -41,9 +41,9 @@ operations as (
     union all
     select i.id, i.operation from stripe_invoice i where i.operation is not null
     union all
-    select c.payment_order, c.operation from clawback c
+    select coalesce(c.payment_order, c.stripe_invoice), c.operation from clawback c
     union all
-    select c.payment_order, back.id
+    select coalesce(c.payment_order, c.stripe_invoice), back.id
     from clawback c join operation back on back.reverses = c.operation
 ),
 booked as (

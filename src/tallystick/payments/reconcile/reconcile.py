@@ -159,9 +159,13 @@ class _Run:
             invoice = await invoice_paid_by(self._stripe, payment)
             if invoice is not None:
                 await self._look_at_customer(customer, invoice)
-        except PaymentRefused as error:
+                paid = await refunds.look_at_invoice(self._stripe, payment, invoice)
+                if paid.refunds or paid.disputes:
+                    async with self._pool.acquire() as connection, connection.transaction():
+                        self._note(payment, await refunds.apply(connection, paid))
+        except (PaymentRefused, refunds.NotBooked) as error:
             # One that cannot be read stays a difference; the others are not to wait for it.
-            _log.warning("payment_not_read", payment=payment, reason=error.reason)
+            _log.warning("payment_not_read", payment=payment, reason=error.message)
 
     async def differences(self, since: datetime | None) -> list[Difference]:
         await movements.book(self._pool, livemode=self._stripe.livemode)

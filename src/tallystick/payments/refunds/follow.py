@@ -41,6 +41,10 @@ TYPES: Final = (
 )
 
 
+class NotBooked(Unavailable):
+    """The invoice that was paid is not in the books yet, and so nothing can go back of it."""
+
+
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """A payment, and all that went back of it, as Stripe shows it now. `invoice` is what it paid, if that."""
 
@@ -110,7 +114,7 @@ async def _apply_to_invoice(connection: asyncpg.Connection, seen: Seen, invoice:
     row = await plan_money.lock_invoice(connection, invoice)
     if row is None or row["operation"] is None:
         # It is ours, so an event, or reconciling, will tell of it; this one comes again after that.
-        raise Unavailable(f"Invoice {invoice} is not in the books yet, and so nothing can go back of it.")
+        raise NotBooked(f"Invoice {invoice} is not in the books yet, and so nothing can go back of it.")
     origin = Origin(organization=row["organization"], invoice=invoice)
     await _note(connection, origin, seen)
     return _ending(await plan_money.bring(connection, origin, row["account"], row["paid_minor"]))
