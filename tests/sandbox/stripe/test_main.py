@@ -73,3 +73,31 @@ def test_a_control_that_makes_no_sense_is_refused(sandbox, path, body):
     answer = httpx.post(f"{sandbox.address}/_sandbox/{path}", json=body)
     assert answer.status_code in {400, 404}
     assert answer.json()["error"]["message"]
+
+
+def test_a_state_file_keeps_what_is_still_to_come(start, tmp_path):
+    arguments = ("--state", str(tmp_path / "state.json"), "--debit-delay-s", "600")
+    asked = {"amount": 2500, "currency": "usd", "confirm": True}
+    with start(MODULE, *arguments) as address, client_of(address) as client:
+        fails = client.v1.payment_intents.create({**asked, "payment_method": "pm_card_refundFail"})
+        refund = client.v1.refunds.create({"payment_intent": fails.id})
+        disputed = client.v1.payment_intents.create({**asked, "payment_method": "pm_card_createDispute"})
+        customer = client.v1.customers.create({"payment_method": "pm_card_visa"})
+        named = {"display_name": "T", "event_name": "tokens", "default_aggregation": {"formula": "sum"}}
+        meter = client.v1.billing.meters.create(named)
+        payload = {"stripe_customer_id": customer.id, "value": "7"}
+        client.v1.billing.meter_events.create({"event_name": "tokens", "payload": payload, "identifier": "once"})
+        httpx.post(f"{address}/_sandbox/clock", json={"advance_s": 300})
+    with start(MODULE, *arguments) as address, client_of(address) as client:
+        httpx.post(f"{address}/_sandbox/clock", json={"advance_s": 301})
+        assert client.v1.refunds.retrieve(refund.id).status == "failed"
+        (dispute,) = client.v1.disputes.list({"payment_intent": disputed.id}).data
+        httpx.post(f"{address}/_sandbox/disputes/{dispute.id}/win")
+        assert len(client.v1.disputes.retrieve(dispute.id).balance_transactions) == 2
+        assert len(client.v1.payment_methods.list({"customer": customer.id}).data) == 1
+        with pytest.raises(stripe.InvalidRequestError, match="already exists"):
+            client.v1.billing.meter_events.create({"event_name": "tokens", "payload": payload, "identifier": "once"})
+        hour = customer.created // 3600 * 3600
+        span = {"customer": customer.id, "start_time": hour, "end_time": hour + 7200}
+        (summary,) = client.v1.billing.meters.event_summaries.list(meter.id, span).data
+        assert summary.aggregated_value == 7

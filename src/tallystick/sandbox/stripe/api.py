@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import binascii
-import json
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -41,6 +40,7 @@ from tallystick.sandbox.stripe.connection import reset
 from tallystick.sandbox.stripe.expansion import expanded
 from tallystick.sandbox.stripe.fault import BEFORE_WORK, Fault, Faults, Target
 from tallystick.sandbox.stripe.idempotency import Answer, Keys
+from tallystick.sandbox.stripe.json_text import written
 from tallystick.sandbox.stripe.parameters import Parameters
 from tallystick.sandbox.stripe.refusal import Refusal
 from tallystick.sandbox.stripe.world import API_VERSION, Origin, World
@@ -146,11 +146,11 @@ class Api:
 def _run(endpoint: Endpoint, call: Call, request_id: str) -> Answer:
     paths = call.parameters.texts("expand")
     shown = expanded(call.world, endpoint(call), paths)
-    return Answer(200, json.dumps(shown, indent=2), request_id)
+    return Answer(200, written(shown), request_id)
 
 
 def _refused(refused: Refusal, request_id: str) -> Answer:
-    return Answer(refused.status, json.dumps(refused.body(request_id), indent=2), request_id)
+    return Answer(refused.status, written(refused.body(request_id)), request_id)
 
 
 def _failure(fault: Fault) -> Refusal:

@@ -106,7 +106,7 @@ def _saving(app: ASGIApp, file: StateFile | None) -> ASGIApp:
     async def save_after(scope: Scope, receive: Receive, send: Send) -> None:
         await app(scope, receive, send)
         if scope["type"] == "http" and scope["method"] != "GET":
-            file.save()
+            file.save_soon()
 
     return save_after
 
@@ -117,4 +117,6 @@ async def _keep_time(world: World, file: StateFile | None) -> None:
         await asyncio.sleep(_TICK_S)
         happened = due.run(world)
         if file is not None and happened:
-            file.save()
+            file.save_soon()
+        if file is not None:
+            file.save_when_due()

@@ -5,7 +5,6 @@ copies, delay, loss, and a hold that is released in an order of your choice.
 """
 
 import asyncio
-import json
 import random
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Literal, TypeAlias
 import aiohttp
 import structlog
 
+from tallystick.sandbox.stripe.json_text import written
 from tallystick.sandbox.stripe.signature import sign
 from tallystick.sandbox.stripe.webhook_endpoint import subscribed
 from tallystick.sandbox.stripe.world import Object, World
@@ -167,7 +167,7 @@ class Courier:
             type=event["type"],
             endpoint=endpoint["id"],
             url=endpoint["url"],
-            body=json.dumps(event, indent=2),
+            body=written(event),
             disguise=disguise or Disguise(),
         )
         self.deliveries[delivery.id] = delivery

@@ -1,6 +1,5 @@
 """Everything the sandbox remembers: the objects the API shows, what Stripe keeps to itself, and its clock."""
 
-import copy
 import heapq
 import math
 import time
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from tallystick.sandbox.stripe.identifier import Identifiers
+from tallystick.sandbox.stripe.json_text import copied
 from tallystick.sandbox.stripe.refusal import missing
 
 Object: TypeAlias = dict[str, Any]
@@ -131,7 +131,7 @@ class World:
     def change(self, about: Object, kind: str, changes: Object) -> None:
         """Changes fields of an object and emits the event of that kind, with what they were before. Nothing happens
         when nothing differs."""
-        before = {field: copy.deepcopy(about.get(field)) for field in changes}
+        before = {field: copied(about.get(field)) for field in changes}
         about.update(changes)
         self.index(about)
         previous = difference(before, {field: about[field] for field in changes})
@@ -141,9 +141,9 @@ class World:
     def emit(self, kind: str, about: Object, *, previous: Object | None = None) -> Object:
         """Records that something happened, with a copy of the object as it is now and what of it was otherwise
         before, and tells the webhooks."""
-        data = {"object": copy.deepcopy(about)}
+        data = {"object": copied(about)}
         if previous is not None:
-            data["previous_attributes"] = copy.deepcopy(previous)
+            data["previous_attributes"] = copied(previous)
         event = self.add(
             {
                 "id": self.identifiers.new("evt_"),
