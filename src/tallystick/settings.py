@@ -109,9 +109,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             " and not sent."
         ),
     ] = None
-    mail_from: Annotated[
-        str | None, Meta(description="Sender of mails, such as Tallystick <billing@example.com>.")
-    ] = None
+    mail_from: Annotated[str | None, Meta(description="Sender of mails, such as Tallystick <billing@example.com>.")] = (
+        None
+    )
     webhooks_to_loopback: Annotated[
         bool,
         Meta(

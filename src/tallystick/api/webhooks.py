@@ -57,7 +57,7 @@ class ReplayBody(BaseModel):
 
 
 class WebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`failing_since`: no attempt has succeeded since then; `previous_until`: the secret before signs too until then."""
+    """No attempt has succeeded since `failing_since`; the secret before this one signs too until `previous_until`."""
 
     id: str
     url: str
@@ -84,8 +84,8 @@ async def list_webhooks(caller: CurrentBillingCaller, dependencies: Dependencies
 
 @router.post("", status_code=201, dependencies=[UNAMBIGUOUS])
 async def create_webhook(body: CreateBody, caller: CurrentBillingCaller, dependencies: Dependencies) -> Response:
-    """A new webhook at an https address for notices of these `types`, such as `order.*`. `secret` in the answer verifies
-    what it is sent, and is shown this once."""
+    """A new webhook at an https address for notices of these `types`, such as `order.*`. `secret` in the answer
+    verifies what it is sent, and is shown this once."""
     sealer = _sealer(dependencies)
     await dependencies.webhook_fence.vet(body.url)
     async with dependencies.pool.acquire() as connection:
@@ -154,8 +154,8 @@ async def list_deliveries(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> Response:
-    """What was sent and is to be sent, the newest first, with every attempt: its status, how long it took, and the first
-    200 characters of the answer. `next_cursor` asks for the next page."""
+    """What was sent and is to be sent, the newest first, with every attempt: its status, how long it took, and the
+    first 200 characters of the answer. `next_cursor` asks for the next page."""
     async with dependencies.pool.acquire() as connection:
         # One more than asked for tells whether there is a next page.
         found = await delivery.of_endpoint(
@@ -171,9 +171,7 @@ async def replay_since(
 ) -> Response:
     """Send again all that this webhook wants of what happened from `since` on: for 90 days back."""
     async with dependencies.pool.acquire() as connection:
-        count = await delivery.replay_since(
-            connection, caller.organization, webhook_id, body.since, by=caller.asked_by
-        )
+        count = await delivery.replay_since(connection, caller.organization, webhook_id, body.since, by=caller.asked_by)
     return ExactJSON({"messages": count})
 
 

@@ -19,13 +19,13 @@ from tallystick.ledger.audit import ORIGIN
 from tallystick.ledger.lot import expire_due
 from tallystick.ledger.partitions import ensure_partitions
 from tallystick.ledger.seal import seal
-from tallystick.payments.billing.checkout import close_superseded
 from tallystick.notices.delivery import match_notices
 from tallystick.notices.fence import Fence
 from tallystick.notices.prune import prune_notices
 from tallystick.notices.send import Sender
 from tallystick.notices.send_mail import send_mails
 from tallystick.notices.smtp import parse_url
+from tallystick.payments.billing.checkout import close_superseded
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.inbox.missed import fetch_missed
 from tallystick.payments.meters.upkeep import compare_nightly, report_usage
@@ -122,7 +122,6 @@ class Maintenance:
             jobs.append(Job("usage at Stripe", 86_400.0, lambda: compare_nightly(pool, stripe)))
             jobs.append(Job("customers at Stripe", 1.0, lambda: provision_customers(pool, stripe)))
         return jobs
-
 
     def _notices(self, pool: asyncpg.Pool) -> list[Job]:
         settings = self._settings

@@ -69,13 +69,12 @@ def _asked(wanted: Filter) -> dict[str, object]:
         word = getattr(wanted, field)
         if word is not None and not (0 < len(word) <= _WORD_MAX and word.isprintable()):
             raise InvalidInput(field, f"must be a printable text of 1 to {_WORD_MAX} characters")
-    act, prefix = wanted.act, None
-    if act is not None and act.endswith(".*"):
-        act, prefix = None, act[:-1]
+    act = wanted.act or ""
+    is_pattern = act.endswith(".*")
     return {
         "organization": wanted.organization,
-        "act": act,
-        "act_prefix": prefix,
+        "act": None if is_pattern else wanted.act,
+        "act_prefix": act[:-1] if is_pattern else None,
         "subject": wanted.subject,
         "since": wanted.since,
         "until": wanted.until,
@@ -83,5 +82,6 @@ def _asked(wanted: Filter) -> dict[str, object]:
 
 
 def _event(row: asyncpg.Record) -> AuditEvent:
-    raw = {name: row[name] and msgspec.Raw(row[name].encode()) for name in ("before", "after")}
+    texts = {name: row[name] for name in ("before", "after")}
+    raw = {name: None if text is None else msgspec.Raw(text.encode()) for name, text in texts.items()}
     return AuditEvent(**{**dict(row), **raw})
