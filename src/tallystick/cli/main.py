@@ -10,10 +10,12 @@ from tallystick.base.errors import TallystickError
 from tallystick.cli import (
     accounts,
     alerts,
+    audit,
     catalog,
     checks,
     credit,
     demo,
+    mail,
     meters,
     orders,
     plans,
@@ -21,6 +23,7 @@ from tallystick.cli import (
     server,
     subscriptions,
     usage,
+    webhooks,
 )
 
 _EPILOG: Final = "Settings come from the environment or tallystick.toml; `tallystick settings` lists them."
@@ -41,6 +44,9 @@ subscriptions.register(app)
 credit.register(app)
 orders.register(app)
 alerts.register(app)
+webhooks.register(app)
+mail.register(app)
+audit.register(app)
 usage.register(app)
 meters.register(app)
 reconcile.register(app)
