@@ -1,7 +1,7 @@
 """Customers: who pays."""
 
+from tallystick.sandbox.stripe import standing
 from tallystick.sandbox.stripe.call import Call, Route
-from tallystick.sandbox.stripe.change import change
 from tallystick.sandbox.stripe.listing import matching, page
 from tallystick.sandbox.stripe.metadata import merged
 from tallystick.sandbox.stripe.parameters import Parameters
@@ -77,9 +77,7 @@ def update(call: Call) -> Object:
     customer = call.world.get("customer", call.id)
     changes = _changes(call.parameters, customer)
     _check_default(call.world, customer, changes.get("invoice_settings", {}).get("default_payment_method"))
-    before = change(customer, **changes)
-    if before:
-        call.world.emit("customer.updated", customer, previous=before)
+    call.world.change(customer, "customer.updated", changes)
     return customer
 
 

@@ -4,7 +4,6 @@ from typing import Final
 
 from tallystick.sandbox.stripe import dispute_course, refund_outcome
 from tallystick.sandbox.stripe.call import Call, Route
-from tallystick.sandbox.stripe.change import change
 from tallystick.sandbox.stripe.listing import page, select
 from tallystick.sandbox.stripe.metadata import merged
 from tallystick.sandbox.stripe.parameters import Parameters
@@ -104,16 +103,15 @@ def update(call: Call) -> Object:
     given = _read_evidence(parameters)
     metadata, submitted = merged(dispute["metadata"], parameters.metadata()), parameters.flag("submit")
     parameters.finish()
-    evidence = {**dispute["evidence"], **given}
-    # Evidence that is given is handed in at once, unless it is only to be staged.
-    handed_in = bool(submitted) or (bool(given) and submitted is None)
-    before = dispute_course.submit(world, dispute) if handed_in else {}
+    changes: Object = {"metadata": metadata}
     if given:
         details = {**dispute["evidence_details"], "has_evidence": True}
-        before = change(dispute, evidence=evidence, evidence_details=details) | before
-    before |= change(dispute, metadata=metadata)
-    if before:
-        world.emit("charge.dispute.updated", dispute, previous=before)
+        changes |= {"evidence": {**dispute["evidence"], **given}, "evidence_details": details}
+    # Evidence that is given is handed in at once, unless it is only to be staged.
+    handed_in = bool(submitted) or (bool(given) and submitted is None)
+    if handed_in:
+        changes |= dispute_course.submission(world, dispute)
+    world.change(dispute, "charge.dispute.updated", changes)
     if handed_in:
         _decide(world, dispute)
     return dispute

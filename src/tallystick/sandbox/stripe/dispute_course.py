@@ -10,7 +10,6 @@ from typing import Final
 
 from tallystick.sandbox.stripe import balance_transaction
 from tallystick.sandbox.stripe.amount import units
-from tallystick.sandbox.stripe.change import change
 from tallystick.sandbox.stripe.refusal import Refusal
 from tallystick.sandbox.stripe.world import Object, World
 
@@ -37,33 +36,28 @@ def escalate(world: World, dispute: Object) -> None:
     """The bank makes a dispute of an inquiry."""
     _check(dispute, *INQUIRY)
     due_by = world.now() + RESPOND_WITHIN_S
-    before = change(
-        dispute,
-        status="needs_response",
-        is_charge_refundable=False,
-        evidence_details={**dispute["evidence_details"], "due_by": due_by},
-    )
+    details = {**dispute["evidence_details"], "due_by": due_by}
+    changes = {"status": "needs_response", "is_charge_refundable": False, "evidence_details": details}
     _withdraw(world, dispute)
-    world.emit("charge.dispute.updated", dispute, previous=before)
+    world.change(dispute, "charge.dispute.updated", changes)
     world.emit("charge.dispute.funds_withdrawn", dispute)
     world.later(due_by, "dispute.respond_by", dispute["id"])
 
 
-def submit(world: World, dispute: Object) -> Object:
-    """Hands the evidence to the bank. Returns what of the dispute was otherwise before."""
+def submission(world: World, dispute: Object) -> Object:
+    """What changes when the evidence is handed to the bank."""
     _check(dispute, "needs_response", "warning_needs_response")
     details = dispute["evidence_details"]
-    return change(
-        dispute,
-        status="under_review" if dispute["status"] == "needs_response" else "warning_under_review",
-        evidence_details={
+    return {
+        "status": "under_review" if dispute["status"] == "needs_response" else "warning_under_review",
+        "evidence_details": {
             **details,
             "has_evidence": True,
             "past_due": world.now() > details["due_by"],
             "submission_count": details["submission_count"] + 1,
             "submission_method": "manual",
         },
-    )
+    }
 
 
 def win(world: World, dispute: Object, *, return_fee: bool = False) -> None:

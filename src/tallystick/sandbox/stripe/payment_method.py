@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from tallystick.sandbox.stripe import instrument
 from tallystick.sandbox.stripe.call import Call, Route
-from tallystick.sandbox.stripe.change import change
 from tallystick.sandbox.stripe.instrument import Instrument
 from tallystick.sandbox.stripe.listing import matching, page, select
 from tallystick.sandbox.stripe.refusal import Refusal
@@ -102,9 +101,8 @@ def detach(call: Call) -> Object:
     settings = call.world.get("customer", method["customer"])["invoice_settings"]
     if settings["default_payment_method"] == method["id"]:
         settings["default_payment_method"] = None
-    before = change(method, customer=None)
     call.world.keep("used_method")[method["id"]] = True
-    call.world.emit("payment_method.detached", method, previous=before)
+    call.world.change(method, "payment_method.detached", {"customer": None})
     return method
 
 

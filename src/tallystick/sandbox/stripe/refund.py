@@ -3,7 +3,6 @@
 from tallystick.sandbox.stripe import balance_transaction, dispute, refund_outcome
 from tallystick.sandbox.stripe.amount import format_amount
 from tallystick.sandbox.stripe.call import Call, Route
-from tallystick.sandbox.stripe.change import change
 from tallystick.sandbox.stripe.listing import page, select
 from tallystick.sandbox.stripe.metadata import merged
 from tallystick.sandbox.stripe.parameters import Parameters
@@ -38,10 +37,7 @@ def update(call: Call) -> Object:
     refund = call.world.get("refund", call.id)
     metadata = merged(refund["metadata"], call.parameters.metadata())
     call.parameters.finish()
-    before = change(refund, metadata=metadata)
-    if before:
-        call.world.emit("refund.updated", refund, previous=before)
-        call.world.emit("charge.refund.updated", refund, previous=before)
+    refund_outcome.change(call.world, refund, {"metadata": metadata})
     return refund
 
 

@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from tallystick.sandbox.stripe import balance_transaction
-from tallystick.sandbox.stripe.change import change
 from tallystick.sandbox.stripe.payment_method import instrument_of
 from tallystick.sandbox.stripe.refusal import Refusal
 from tallystick.sandbox.stripe.world import Object, World
@@ -63,17 +62,15 @@ def fail_due(world: World, named: str) -> None:
 
 def succeed(world: World, refund: Object) -> None:
     _check(refund, "pending", "requires_action")
-    _tell(world, refund, change(refund, status="succeeded", pending_reason=None))
+    change(world, refund, {"status": "succeeded", "pending_reason": None})
 
 
 def fail(world: World, refund: Object, *, reason: str) -> None:
     """The bank sends the money back, perhaps long after it seemed to have taken it."""
     _check(refund, "pending", "requires_action", "succeeded")
     back = _bring_back(world, refund)
-    before = change(
-        refund, status="failed", failure_reason=reason, failure_balance_transaction=back, pending_reason=None
-    )
-    _tell(world, refund, before)
+    ended = {"status": "failed", "failure_reason": reason, "failure_balance_transaction": back}
+    change(world, refund, {**ended, "pending_reason": None})
     world.emit("refund.failed", refund)
 
 
@@ -81,7 +78,14 @@ def cancel(world: World, refund: Object) -> None:
     """Called off before the customer did their part."""
     _check(refund, "requires_action")
     back = _bring_back(world, refund)
-    _tell(world, refund, change(refund, status="canceled", failure_balance_transaction=back))
+    change(world, refund, {"status": "canceled", "failure_balance_transaction": back})
+
+
+def change(world: World, refund: Object, changes: Object) -> None:
+    """Stripe tells of it under both names that the event has had."""
+    before = world.change(refund, "refund.updated", changes)
+    if before:
+        world.emit("charge.refund.updated", refund, previous=before)
 
 
 def _check(refund: Object, *wanted: str) -> None:
@@ -96,8 +100,3 @@ def _bring_back(world: World, refund: Object) -> str:
     about = f"REFUND FAILURE ({charge['description']})" if charge["description"] else "REFUND FAILURE"
     back = balance_transaction.record(world, refund, "refund_failure", refund["amount"], description=about)
     return str(back["id"])
-
-
-def _tell(world: World, refund: Object, before: Object) -> None:
-    world.emit("refund.updated", refund, previous=before)
-    world.emit("charge.refund.updated", refund, previous=before)

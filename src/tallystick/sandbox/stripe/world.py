@@ -128,15 +128,16 @@ class World:
         finally:
             self._origin = Origin()
 
-    def change(self, about: Object, kind: str, changes: Object) -> None:
+    def change(self, about: Object, kind: str, changes: Object) -> Object:
         """Changes fields of an object and emits the event of that kind, with what they were before. Nothing happens
-        when nothing differs."""
+        when nothing differs. Returns what was otherwise before."""
         before = {field: copied(about.get(field)) for field in changes}
         about.update(changes)
         self.index(about)
         previous = difference(before, {field: about[field] for field in changes})
         if previous:
             self.emit(kind, about, previous=previous)
+        return previous
 
     def emit(self, kind: str, about: Object, *, previous: Object | None = None) -> Object:
         """Records that something happened, with a copy of the object as it is now and what of it was otherwise
