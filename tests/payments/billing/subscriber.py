@@ -13,6 +13,7 @@ from tallystick.accounts import user
 from tallystick.ledger import verify as ledger_verify
 from tallystick.payments import verify as payments_verify
 from tallystick.payments.billing.checkout import Wish, start_plan_checkout
+from tallystick.payments.billing.follow import bring_up_to_date
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.events import events_since
@@ -87,6 +88,17 @@ class Subscriber:
     async def at_stripe(self) -> list[dict[str, Any]]:
         page = await self.stripe.v1.subscriptions.list_async({"customer": self.customer, "status": "all"})
         return [row.to_dict() for row in page.data]
+
+    async def newest(self) -> str:
+        """The id of the subscription that is not over at Stripe."""
+        (now,) = [row for row in await self.at_stripe() if row["status"] != "canceled"]
+        return str(now["id"])
+
+    async def update(self, **changes: Any) -> None:
+        await self.stripe.v1.subscriptions.update_async(await self.newest(), changes)
+
+    async def bring_up_to_date(self) -> None:
+        await bring_up_to_date(self.pool, self.stripe, self.customer)
 
     async def change_plan(self, plan: str) -> None:
         (now,) = [row for row in await self.at_stripe() if row["status"] != "canceled"]

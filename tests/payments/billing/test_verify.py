@@ -37,7 +37,8 @@ async def test_what_does_not_fit_is_told(subscriber, pool, tampering, problem):
     # Mended, for the books must be in order afterwards.
     for row in before:
         await pool.execute(
-            "update stripe_invoice set operation = $2, amount_paid_minor = $3, amount_elsewhere_minor = 0 where id = $1",
+            "update stripe_invoice set operation = $2, amount_paid_minor = $3, amount_elsewhere_minor = 0"
+            " where id = $1",
             *row,
         )
     await pool.execute("delete from stripe_subscription")
