@@ -108,9 +108,9 @@ def _run(
 
 def _print(found: Comparison, done: Mended | None = None) -> None:
     table(
-        ["Organization", "Meter", "From", "To", ">Used", ">At Stripe"],
+        ["Organization", "Meter", "From", "To", ">Used", ">Billable", ">At Stripe"],
         [
-            (one.organization, one.meter, _time(one.starts_at), _time(one.ends_at), one.used, one.stripe)
+            (one.organization, one.meter, _time(one.starts_at), _time(one.ends_at), one.used, one.billable, one.stripe)
             for one in found.periods
         ],
     )

@@ -42,11 +42,21 @@ usage_billing = "stripe"
 price = 10
 [[plan.meters]]
 meter = "agent_sessions"
-allowance = 3
 overage = { price = 0.50 }
 [[plan.meters]]
 meter = "llm_tokens_open_ai"
 overage = { price = 2, per = 1_000_000 }
+
+[[plan]]
+slug = "included"
+name = "With an allowance"
+strategy = "overage"
+usage_billing = "stripe"
+price = 10
+[[plan.meters]]
+meter = "agent_sessions"
+allowance = 5
+overage = { price = 0.50 }
 
 [[plan]]
 slug = "ours"
@@ -101,6 +111,15 @@ class Metered:
             " latency_ms) values ($1, $2, $3, 'chat.completions', 'fast', $4, 'm', false, $5, 0, 0, $6, 0, 0, 0, 0,"
             " 'provider', 1, $7, 0, 'completed', 'completed', 200, 1, 5)",
             *(id_, at, self.account, provider, units - units // 3, units // 3, charge),
+        )
+
+    async def charged(self, at: datetime, units: int) -> None:
+        """Agent sessions that an application charged `at`: a hold that claimed them, and its usage record."""
+        await self.tokens(at, 0)
+        await self.pool.execute(
+            "update hold set claims = array[($1, $2, $3, $3, 0, 0, 1, 0)::claim]"
+            " where account = $4 and created_at = $2",
+            *(SESSIONS, at, units, self.account),
         )
 
     async def move(self, effective_at: datetime, *, plan: str | None = None, **changed: object) -> None:

@@ -176,3 +176,37 @@ async def test_every_organization_that_stripe_bills_is_collected(
     await other.sessions(hour, 2)
     assert await collect(acme.pool, livemode=False) == 2
     assert [row["units"] for row in await other.rows()] == [2]
+
+
+async def test_only_what_lies_beyond_the_allowance_is_told(acme: Metered, hour: datetime) -> None:
+    await acme.move(acme.since, plan="included")
+    await acme.sessions(hour - 20 * HOUR, 4)
+    assert await acme.collect() == 0
+    await acme.sessions(hour, 3)
+    assert await acme.collect(all_=True) == 1
+    # Late, before: an earlier hour takes of the allowance, so that more of the later one lies beyond it.
+    await acme.sessions(hour - 30 * HOUR, 1)
+    assert await acme.collect(all_=True) == 1
+    assert [(row["starts_at"], row["units"]) for row in await acme.rows()] == [(hour, 2), (hour, 1)]
+    await acme.sessions(hour - 30 * HOUR, 7)
+    await acme.collect(all_=True)
+    assert sum(row["units"] for row in await acme.rows()) == 4 + 3 + 1 + 7 - 5
+
+
+async def test_an_allowance_is_looked_at_whenever_an_hour_has_ended(acme: Metered, hour: datetime) -> None:
+    await acme.move(acme.since, plan="included")
+    await acme.collect(hour - timedelta(minutes=30))
+    await acme.sessions(hour - HOUR, 7)
+    assert await acme.collect(hour - timedelta(minutes=20)) == 0
+    assert await acme.collect(hour + timedelta(minutes=3)) == 1
+
+
+async def test_every_period_has_its_allowance(new_metered: Callable[..., Any], hour: datetime) -> None:
+    turn = hour - 20 * HOUR + timedelta(minutes=30)
+    acme: Metered = await new_metered(hour - timedelta(days=20))
+    await acme.move(hour - timedelta(days=20), plan="included", anchor=turn)
+    for at in (turn - HOUR, turn):
+        # Told as of now: what happened before the anchor comes as charges, not as events.
+        await acme.charged(at, 7)
+    await acme.collect()
+    assert sorted(row["units"] for row in await acme.rows()) == [2, 2]

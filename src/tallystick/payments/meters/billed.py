@@ -11,8 +11,8 @@ from msgspec import Struct
 from tallystick.base.database import load_queries
 from tallystick.catalog.read import plan_version
 from tallystick.constraints.period import Period, period_at
-from tallystick.payments.meters.bucket import Bucket, buckets
-from tallystick.payments.meters.report import Clock, Place, Told, minute_of
+from tallystick.payments.meters.bucket import Bucket, beginning, buckets
+from tallystick.payments.meters.report import Clock, Place, Told, billable, minute_of
 from tallystick.payments.meters.span import Span, Step, spans
 from tallystick.payments.meters.usage import units
 
@@ -49,6 +49,8 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     buckets: Sequence[Bucket]
     used: dict[Place, int]
+    billable: dict[Place, int]
+    """What of it lies beyond allowances."""
     told: dict[Place, Told]
 
 
@@ -78,11 +80,13 @@ async def read_usage(
     connection: asyncpg.Connection, billed: Billed, since: datetime, *, recorded_before: datetime | None = None
 ) -> Usage:
     """`since` is the start of an hour. Of what was recorded when it had long happened, only what came in time."""
-    found = list(buckets(billed.spans, since, billed.now))
+    known = list(buckets(billed.spans, beginning(billed.spans, since), billed.now))
     # What was told is read first: of what is told meanwhile by another, nothing may be missing in what was used.
     rows = _queries.told(connection, organization=billed.organization, livemode=billed.livemode, since=since)
     told = {(row["meter"], row["starts_at"]): Told(units=row["units"], revision=row["revision"]) async for row in rows}
-    return Usage(buckets=found, used=await units(connection, billed.account, found, recorded_before), told=told)
+    used = await units(connection, billed.account, known, recorded_before)
+    newest = [bucket for bucket in known if bucket.starts_at >= since]
+    return Usage(buckets=newest, used=used, billable=billable(known, used), told=told)
 
 
 async def read_taken(connection: asyncpg.Connection, billed: Billed, since: datetime) -> dict[str, set[datetime]]:

@@ -28,8 +28,9 @@ class Bucket(Struct, frozen=True, kw_only=True):
 
     starts_at: datetime
     ends_at: datetime
+    period_starts_at: datetime
     period_ends_at: datetime
-    meters: tuple[str, ...]
+    allowances: dict[str, int]
     customer: str | None
 
 
@@ -46,11 +47,21 @@ def buckets(spans: Sequence[Span], since: datetime, now: datetime) -> Iterator[B
             yield Bucket(
                 starts_at=start,
                 ends_at=stop,
+                period_starts_at=period.starts_at,
                 period_ends_at=_billed_at(span, period.ends_at),
-                meters=span.meters,
+                allowances=span.allowances,
                 customer=span.customer,
             )
             start = stop
+
+
+def beginning(spans: Sequence[Span], since: datetime) -> datetime:
+    """From when on usage must be known, to tell what of that since `since` lies beyond allowances."""
+    found = since
+    for span in spans:
+        if span.starts_at <= since and (span.ends_at is None or since < span.ends_at) and any(span.allowances.values()):
+            found = min(found, period_at(span.period, since).starts_at)
+    return found
 
 
 def oldest_open(spans: Sequence[Span], now: datetime) -> datetime:

@@ -69,11 +69,13 @@ async def collect_one(
         looked_at = await _queries.looked_at(connection, organization=organization, livemode=livemode)
         deep = all_ or is_deep_look_due(billed, looked_at)
         since = hour_of(oldest_open(billed.spans, billed.now))
+        if not deep and has_allowance(billed):
+            return 0
         if not deep:
             since = max(since, hour_of(billed.now - NEWEST))
         usage = await read_usage(connection, billed, since)
         taken = await read_taken(connection, billed, min(since, billed.now - REACHES))
-        found = due(usage.buckets, usage.used, usage.told, taken, billed.clock)
+        found = due(usage.buckets, usage.billable, usage.told, taken, billed.clock)
         for excess in found.excesses:
             _warn(billed, excess)
         for report in found.reports:
@@ -87,11 +89,18 @@ def is_deep_look_due(billed: Billed, looked_at: datetime | None) -> bool:
     """Every so often, when a period has just ended, and shortly before its invoice is final."""
     if looked_at is None or billed.now - looked_at >= NEWEST:
         return True
+    # What lies beyond an allowance is told by the period as a whole: of every hour that ends.
+    if has_allowance(billed) and hour_of(billed.now - SETTLES) > hour_of(looked_at - SETTLES):
+        return True
     return any(
         looked_at < end + after <= billed.now
         for end in boundaries(billed.spans, looked_at - FINALIZES, billed.now)
         for after in (SETTLES, _BEFORE_IT_IS_LATE)
     )
+
+
+def has_allowance(billed: Billed) -> bool:
+    return any(any(span.allowances.values()) for span in billed.spans)
 
 
 async def _write(connection: asyncpg.Connection, billed: Billed, report: Report) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from tallystick.base.database import load_queries
 from tallystick.payments.meters.billed import Billed, Usage, read_billed, read_usage
-from tallystick.payments.meters.bucket import HOUR, REACHES, hour_of, oldest_open
+from tallystick.payments.meters.bucket import HOUR, REACHES, Bucket, hour_of, oldest_open
 from tallystick.payments.meters.report import due, minute_of
 from tallystick.payments.meters.send import SHOWN, units_at
 from tallystick.payments.stripe.client import StripeClient
@@ -57,6 +57,8 @@ class PeriodSum(msgspec.Struct, frozen=True, kw_only=True):
     starts_at: datetime
     ends_at: datetime
     used: int
+    billable: int
+    """What of it lies beyond the allowance: only that is told."""
     stripe: int
 
 
@@ -147,7 +149,7 @@ def _cause(row: Row, now: datetime) -> Cause:
 def _ours_alone(scene: Scene) -> Iterator[Difference]:
     """Where our own records and reports differ, whatever Stripe has."""
     usage = scene.usage
-    found = due(usage.buckets, usage.used, usage.told, {}, scene.billed.clock)
+    found = due(usage.buckets, usage.billable, usage.told, {}, scene.billed.clock)
     for report in found.reports:
         yield _difference(scene, report.meter, hour_of(report.bucket.starts_at), report.units, "not_collected")
     for excess in found.excesses:
@@ -174,30 +176,22 @@ def _by_customer(scene: Scene) -> Mapping[tuple[str, str, str], list[Row]]:
 
 
 async def _periods(scene: Scene, stripe: StripeClient, meters: Mapping[str, str]) -> AsyncIterator[PeriodSum]:
-    spans: dict[datetime, tuple[datetime, datetime]] = {}
+    periods: defaultdict[datetime, list[Bucket]] = defaultdict(list)
     for bucket in scene.usage.buckets:
-        first, _ = spans.get(bucket.period_ends_at, (bucket.starts_at, bucket.ends_at))
-        spans[bucket.period_ends_at] = (first, bucket.ends_at)
+        periods[bucket.period_ends_at].append(bucket)
     for meter, name, customer in _by_customer(scene):
-        for ends_at, (first, last) in spans.items():
-            used = sum(
-                scene.usage.used.get((meter, bucket.starts_at), 0)
-                for bucket in scene.usage.buckets
-                if bucket.period_ends_at == ends_at
-            )
+        for members in periods.values():
+            first, last = members[0].starts_at, members[-1].ends_at
             start, stop = minute_of(first), minute_of(last)
-            has = (
-                await units_between(stripe, meters[name], customer, start, stop)
-                if name in meters and start < stop
-                else 0
-            )
+            known = name in meters and start < stop
             yield PeriodSum(
                 organization=scene.billed.organization,
                 meter=meter,
                 starts_at=first,
                 ends_at=last,
-                used=used,
-                stripe=has,
+                used=sum(scene.usage.used.get((meter, bucket.starts_at), 0) for bucket in members),
+                billable=sum(scene.usage.billable.get((meter, bucket.starts_at), 0) for bucket in members),
+                stripe=await units_between(stripe, meters[name], customer, start, stop) if known else 0,
             )
 
 

@@ -75,6 +75,23 @@ def identifier(organization: str, meter: str, starts_at: datetime, revision: int
     return sha256(told.encode()).hexdigest()
 
 
+def billable(buckets: Sequence[Bucket], used: Mapping[Place, int]) -> dict[Place, int]:
+    """What of each bucket's usage lies beyond its period's allowance; the buckets of a period are there from its start.
+
+    Whatever is recorded later, and of which bucket: of none it becomes less."""
+    before: defaultdict[Place, int] = defaultdict(int)
+    found = {}
+    for bucket in sorted(buckets, key=lambda one: one.starts_at):
+        for meter, allowance in bucket.allowances.items():
+            units = used.get((meter, bucket.starts_at), 0)
+            period = (meter, bucket.period_starts_at)
+            before[period] += units
+            beyond = min(units, before[period] - allowance)
+            if beyond > 0:
+                found[meter, bucket.starts_at] = beyond
+    return found
+
+
 def due(
     buckets: Sequence[Bucket],
     used: Mapping[Place, int],
@@ -171,7 +188,7 @@ def _astray(told: Mapping[Place, Told], meter: str, hour: datetime, members: Seq
 def _by_hour(buckets: Sequence[Bucket], told: Mapping[Place, Told]) -> dict[Place, list[Bucket]]:
     found: defaultdict[Place, list[Bucket]] = defaultdict(list)
     for bucket in buckets:
-        for meter in bucket.meters:
+        for meter in bucket.allowances:
             found[meter, hour_of(bucket.starts_at)].append(bucket)
     for meter, starts_at in told:
         found[meter, hour_of(starts_at)]

@@ -24,7 +24,8 @@ class Span(Struct, frozen=True, kw_only=True):
 
     starts_at: datetime
     ends_at: datetime | None
-    meters: tuple[str, ...]
+    allowances: dict[str, int]
+    """Of each meter, the units of a period that the plan's price includes: only what lies beyond them is told."""
     period: PeriodRule
     customer: str | None
     """Whom Stripe bills, where the subscription says it."""
@@ -38,11 +39,16 @@ def spans(steps: Iterable[Step], plan: Callable[[int], Plan]) -> Sequence[Span]:
         if step.plan_version is None:
             continue
         pinned = plan(step.plan_version)
-        meters = tuple(sorted(meter.meter for meter in pinned.billed_by_stripe))
-        if meters:
-            period = PeriodRule(anchor=step.anchor, interval=pinned.interval)
+        allowances = {meter.meter: meter.allowance or 0 for meter in pinned.billed_by_stripe}
+        if allowances:
             found.append(
-                Span(starts_at=step.effective_at, ends_at=None, meters=meters, period=period, customer=step.customer)
+                Span(
+                    starts_at=step.effective_at,
+                    ends_at=None,
+                    allowances=allowances,
+                    period=PeriodRule(anchor=step.anchor, interval=pinned.interval),
+                    customer=step.customer,
+                )
             )
     return _joined(found)
 

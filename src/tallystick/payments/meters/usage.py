@@ -33,7 +33,7 @@ async def units(
     """What was used in each bucket of the meters that Stripe bills in it; nothing where nothing was."""
     if not buckets:
         return {}
-    billed = {(meter, bucket.starts_at) for bucket in buckets for meter in bucket.meters}
+    billed = {(meter, bucket.starts_at) for bucket in buckets for meter in bucket.allowances}
     rows = _queries.units(
         connection,
         account=account,
@@ -47,4 +47,4 @@ async def units(
 
 
 def _meters(buckets: Iterable[Bucket]) -> list[str]:
-    return sorted({meter for bucket in buckets for meter in bucket.meters})
+    return sorted({meter for bucket in buckets for meter in bucket.allowances})

@@ -38,13 +38,13 @@ async def told_as_used(connection: asyncpg.Connection) -> list[str]:
 
 
 def _too_much(billed: Billed, usage: Usage) -> Iterator[str]:
-    for one in due(usage.buckets, usage.used, usage.told, {}, billed.clock).excesses:
+    for one in due(usage.buckets, usage.billable, usage.told, {}, billed.clock).excesses:
         where = f"of {billed.organization} in the hour from {one.hour:%Y-%m-%d %H:%M}"
         yield f"Stripe was told {one.units} units of {one.meter} too much {where}"
 
 
 def _too_little(billed: Billed, usage: Usage, before: datetime) -> Iterator[str]:
-    for one in due(usage.buckets, usage.used, usage.told, {}, billed.clock).reports:
+    for one in due(usage.buckets, usage.billable, usage.told, {}, billed.clock).reports:
         if one.bucket.ends_at < before:
             where = f"of {billed.organization} from {one.bucket.starts_at:%Y-%m-%d %H:%M} on"
             yield f"{one.units} units of {one.meter} {where} were not written down for Stripe"
