@@ -10,6 +10,7 @@ from tallystick.gateway.outcome import Policy
 from tallystick.gateway.rates import Rates
 from tallystick.gateway.settle import Settlements
 from tallystick.gateway.upstream import Upstream
+from tallystick.quotas.exceeded import Exceeded
 from tallystick.reservations.lanes import Lanes
 from tallystick.subscriptions.live import LiveConstraints
 
@@ -27,3 +28,5 @@ class Parts:
     settlements: Settlements
     limits: Limits
     policy: Policy
+    # Who is told that a limit is used up.
+    exceeded: Exceeded

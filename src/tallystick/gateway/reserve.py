@@ -36,6 +36,8 @@ async def reserve(parts: Parts, call: Call, constraints: Constraints, candidate:
     except TallystickError as error:
         if isinstance(error, OutcomeUnknown):
             parts.settlements.release_later(call.id, call.caller.account)
+        if isinstance(error, QuotaExceeded):
+            parts.exceeded.tell(constraints, error, call.at)
         await parts.rates.give_back(taken)
         raise
     call.rate_headers = taken.headers

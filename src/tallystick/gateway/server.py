@@ -30,6 +30,7 @@ from tallystick.gateway.routes import Answer, answer_read, check_path
 from tallystick.gateway.settle import Settlements
 from tallystick.gateway.upstream import Upstream
 from tallystick.gateway.wire import JSON, Headers, Refusal, refusal
+from tallystick.quotas.exceeded import Exceeded
 from tallystick.reservations.lanes import Lanes
 from tallystick.subscriptions.live import LiveConstraints
 
@@ -71,6 +72,7 @@ class GatewayApp:
             settlements=settlements,
             limits=limits,
             policy=policy,
+            exceeded=Exceeded(pool),
         )
         self._pool = pool
         self._keyring = keyring
@@ -99,6 +101,7 @@ class GatewayApp:
         for call in self._calls.values():
             call.stop()
         await self._finish_calls(self._parts.limits.settle_s + 2)
+        await self._parts.exceeded.stop()
         await self._recovery.stop()
         clean = await self._parts.settlements.stop()
         await self._parts.upstream.stop()

@@ -11,7 +11,7 @@ import asyncpg
 
 from tallystick.accounts.organization import resolve_payer
 from tallystick.base.changes import Changes
-from tallystick.base.errors import InvalidInput, NotFound
+from tallystick.base.errors import InvalidInput, NotFound, QuotaExceeded
 from tallystick.catalog.book import Book
 from tallystick.catalog.live import LiveBook
 from tallystick.constraints.constraints import Constraints
@@ -20,6 +20,7 @@ from tallystick.library.database import open_database
 from tallystick.library.inputs import text
 from tallystick.library.tally_engine import HeldCharge, SettledCharge
 from tallystick.quotas import admit, usage
+from tallystick.quotas.exceeded import Exceeded
 from tallystick.quotas.reading import reading
 from tallystick.quotas.use import QuotaCheck, TierUsage, Use
 from tallystick.reservations.hold import HoldNotFound
@@ -41,7 +42,9 @@ async def open_local(database_url: str) -> AsyncIterator["LocalTally"]:
         for part in (changes, lanes, book):
             await part.start()
             stack.push_async_callback(part.stop)
-        yield LocalTally(pool, lanes, constraints, lambda: book.current)
+        tally = LocalTally(pool, lanes, constraints, lambda: book.current)
+        stack.push_async_callback(tally.stop)
+        yield tally
 
 
 class LocalTally:
@@ -54,8 +57,13 @@ class LocalTally:
         self._lanes = lanes
         self._constraints = constraints
         self._book = book
+        self._exceeded = Exceeded(pool)
         # Who pays for whom never changes, so that it need not be asked again.
         self._payers: OrderedDict[str, tuple[str, int]] = OrderedDict()
+
+    async def stop(self) -> None:
+        """Wait for what organizations are being told."""
+        await self._exceeded.stop()
 
     async def tier(self, user: str) -> str:
         return (await self._of(user)).tier
@@ -71,16 +79,20 @@ class LocalTally:
             return await usage.check(connection, constraints, feature, units=units)
 
     async def use(self, user: str, feature: str, units: int, request_id: str | None) -> Use:
-        constraints = await self._of(user)
-        return await admit.admit(
-            self._pool,
-            self._lanes,
-            constraints,
-            feature,
-            now=datetime.now(UTC),
-            units=units,
-            request_id=None if request_id is None else text(request_id, "request_id"),
-        )
+        constraints, now = await self._of(user), datetime.now(UTC)
+        try:
+            return await admit.admit(
+                self._pool,
+                self._lanes,
+                constraints,
+                feature,
+                now=now,
+                units=units,
+                request_id=None if request_id is None else text(request_id, "request_id"),
+            )
+        except QuotaExceeded as refusal:
+            self._exceeded.tell(constraints, refusal, now)
+            raise
 
     async def give_back(self, user: str, use: str) -> None:
         _organization, account = await self._payer(user)
@@ -99,17 +111,21 @@ class LocalTally:
             # One that is misspelt would be recorded, and never be billed.
             raise InvalidInput("meter", "is not in the catalog")
         constraints = await self._of(user)
-        return await hold_charge(
-            self._pool,
-            self._lanes,
-            constraints,
-            known,
-            quantity,
-            now=now,
-            feature=feature,
-            request_id=None if request_id is None else text(request_id, "request_id"),
-            lasts_s=lasts_s,
-        )
+        try:
+            return await hold_charge(
+                self._pool,
+                self._lanes,
+                constraints,
+                known,
+                quantity,
+                now=now,
+                feature=feature,
+                request_id=None if request_id is None else text(request_id, "request_id"),
+                lasts_s=lasts_s,
+            )
+        except QuotaExceeded as refusal:
+            self._exceeded.tell(constraints, refusal, now)
+            raise
 
     async def settle(self, user: str, charge: str, quantity: int | None) -> SettledCharge:
         _organization, account = await self._payer(user)
