@@ -21,6 +21,7 @@ from tallystick.cli import (
     plans,
     reconcile,
     server,
+    stripe,
     subscriptions,
     usage,
     webhooks,
@@ -41,6 +42,7 @@ catalog.register(app)
 plans.register(app)
 accounts.register(app)
 subscriptions.register(app)
+stripe.register(app)
 credit.register(app)
 orders.register(app)
 alerts.register(app)

@@ -14,13 +14,3 @@ select meter, id, event_name from stripe_meter where livemode = :livemode order 
 -- name: keep_meter!
 insert into stripe_meter (livemode, meter, id, event_name) values (:livemode, :meter, :id, :event_name)
 on conflict (livemode, meter) do update set id = excluded.id, event_name = excluded.event_name;
-
--- name: live_by_price
-select price, count(*) as subscriptions from stripe_subscription
-where livemode = :livemode and ended_at is null and price is not null
-group by price;
-
--- name: problems
-select id, organization, status, problem from stripe_subscription
-where livemode = :livemode and problem is not null
-order by organization, id;
