@@ -64,6 +64,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     purchase_min: Annotated[int, Meta(ge=1, description="Smallest amount of credits one purchase may buy.")] = 1
     purchase_max: Annotated[int, Meta(ge=1, description="Largest amount of credits one purchase may buy.")] = 10_000
+    debt_policy: Annotated[
+        str,
+        Meta(
+            pattern="^(none|throttle|freeze)$",
+            description="What happens to customers as long as they owe credits that they spent before disputing the"
+            " payment: none, throttle to few requests a minute, or freeze.",
+        ),
+    ] = "freeze"
     transfer_to: Annotated[
         str | None,
         Meta(

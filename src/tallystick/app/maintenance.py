@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import asyncpg
 import structlog
@@ -26,6 +26,8 @@ from tallystick.notices.send import Sender
 from tallystick.notices.send_mail import send_mails
 from tallystick.notices.smtp import parse_url
 from tallystick.payments.billing.checkout import close_superseded
+from tallystick.payments.debts.collect import collect_due
+from tallystick.payments.debts.debt import DISPUTE_POLICY, Policy
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.inbox.missed import fetch_missed
 from tallystick.payments.meters.upkeep import compare_nightly, report_usage
@@ -35,6 +37,7 @@ from tallystick.payments.orders.end_unpaid import expire_unpaid
 from tallystick.payments.orders.purchase_terms import PurchaseTerms
 from tallystick.payments.provision import provision_customers
 from tallystick.payments.reconcile.reconcile import reconcile_daily
+from tallystick.payments.refunds.ask import ask_open
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.quotas.prune import prune_uses
 from tallystick.reservations.lanes import Lanes
@@ -70,6 +73,7 @@ class Maintenance:
         pool = await self._stack.enter_async_context(
             await open_pool(self._dsn, size_max=4, application="tallystick-upkeep")
         )
+        DISPUTE_POLICY.set(cast("Policy", self._settings.debt_policy))
         await self._lanes.start()
         self._stack.push_async_callback(self._lanes.stop)
         self._tasks = [asyncio.create_task(_repeat(job), name=f"upkeep-{job.name}") for job in self._jobs(pool)]
@@ -109,6 +113,7 @@ class Maintenance:
             Job("old uses", 600.0, lambda: prune_uses(pool)),
             *self._notices(pool),
             Job("unpaid orders", 600.0, lambda: expire_unpaid(pool)),
+            Job("debts", 5.0, lambda: collect_due(pool)),
             Job("low balances", 5.0, lambda: tell_low_balances(pool)),
         ]
         if stripe is not None:
@@ -116,6 +121,7 @@ class Maintenance:
             terms = PurchaseTerms(public_url=self._settings.address)
             jobs.append(Job("top-ups", 5.0, lambda: top_up_due(pool, stripe, terms)))
             jobs.append(Job("checkout pages of no use", 5.0, lambda: close_superseded(pool, stripe)))
+            jobs.append(Job("refunds without an answer", 10.0, lambda: ask_open(pool, stripe)))
             jobs.append(Job("missed webhooks", 600.0, Missed(inbox, stripe).fetch))
             jobs.append(Job("reconciliation", 600.0, lambda: reconcile_daily(pool, stripe, inbox)))
             jobs.append(Job("usage for Stripe", 300.0, lambda: report_usage(pool, stripe)))

@@ -40,6 +40,7 @@ from tallystick.gateway.rates import Rates
 from tallystick.gateway.server import GatewayApp
 from tallystick.gateway.upstream import Upstream, UpstreamLimits
 from tallystick.notices.fence import Fence
+from tallystick.payments.debts.debt import DISPUTE_POLICY, Policy
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.reservations.lanes import Lanes
 from tallystick.settings import Settings
@@ -59,6 +60,7 @@ async def application(startup: Startup) -> AsyncIterator[tuple[Application, Gate
         pool = await stack.enter_async_context(
             await open_pool(startup.dsn, size_max=settings.database_connections, application="tallystick-worker")
         )
+        DISPUTE_POLICY.set(cast("Policy", settings.debt_policy))
         lanes, changes = Lanes(startup.dsn), Changes(startup.dsn)
         keyring, constraints = KeyRing(pool, changes), LiveConstraints(pool, changes)
         book = LiveBook(pool, changes, Credentials(pool, settings.sealing_keys))

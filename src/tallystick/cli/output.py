@@ -5,7 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, cast
 
 import asyncpg
 import typer
@@ -17,6 +17,7 @@ from tallystick.app.books import open_books
 from tallystick.base import strict_json
 from tallystick.base.database import open_pool
 from tallystick.ledger.audit import ORIGIN
+from tallystick.payments.debts.debt import DISPUTE_POLICY, Policy
 from tallystick.settings import Settings, load
 
 Result = TypeVar("Result")
@@ -40,6 +41,7 @@ def with_books(work: Callable[[asyncpg.Pool, Settings], Awaitable[Result]]) -> R
     """Open the database as the settings say, run `work` on a pool, close everything."""
     settings = load(os.environ)
     logs.configure("warning", "console")
+    DISPUTE_POLICY.set(cast("Policy", settings.debt_policy))
     ORIGIN.set("cli")
 
     async def run() -> Result:
