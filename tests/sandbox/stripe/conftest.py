@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,18 +62,26 @@ class Stand:
         return [kind for kind in found[::-1] if not prefixes or kind.startswith(prefixes)]
 
 
-def opened(address: str, http_client: Any) -> Stand:
-    client = stripe.StripeClient("sk_test_x", base_addresses={"api": address}, http_client=http_client)
-    return Stand(address, client.v1)
+@pytest.fixture
+def open_stand(start: Callable[..., Any]) -> Callable[..., AbstractContextManager[Stand]]:
+    """`with open_stand(*arguments) as stand:` for a sandbox that is started as a test says."""
+
+    @contextlib.contextmanager
+    def opened(*arguments: str) -> Iterator[Stand]:
+        with (
+            start("tallystick.sandbox.stripe", *arguments) as address,
+            contextlib.closing(stripe.RequestsClient()) as http_client,
+        ):
+            client = stripe.StripeClient("sk_test_x", base_addresses={"api": address}, http_client=http_client)
+            yield Stand(address, client.v1)
+
+    return opened
 
 
 @pytest.fixture
-def stand(start: Callable[..., Any]) -> Iterator[Stand]:
-    with (
-        start("tallystick.sandbox.stripe", "--debit-delay-s", "3600") as address,
-        contextlib.closing(stripe.RequestsClient()) as http_client,
-    ):
-        yield opened(address, http_client)
+def stand(open_stand: Callable[..., AbstractContextManager[Stand]]) -> Iterator[Stand]:
+    with open_stand("--debit-delay-s", "3600") as opened:
+        yield opened
 
 
 @pytest.fixture

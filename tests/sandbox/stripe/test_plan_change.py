@@ -153,3 +153,14 @@ def test_a_card_that_declines_an_invoice_of_a_change_makes_it_past_due(stand):
     paid = stand.v1.invoices.pay(changed.latest_invoice)
     assert paid.status == "paid"
     assert stand.v1.subscriptions.retrieve(made.id).status == "active"
+
+
+def test_a_trial_after_the_beginning_gives_back_what_was_paid_for(stand):
+    made = stand.subscribe(stand.payer(), stand.price(3000))
+    stand.pass_days(10)
+    trial_end = made["items"].data[0].current_period_end
+    longer = stand.v1.subscriptions.update(made.id, {"trial_end": trial_end})
+    (credit,) = stand.v1.invoice_items.list({"pending": True}).data
+    assert (longer.status, credit.amount) == ("trialing", -share(made, 3000, credit.date))
+    stand.pass_until(trial_end, days=0.1)
+    assert stand.v1.invoices.list({"limit": 1}).data[0].amount_paid == 3000 + credit.amount

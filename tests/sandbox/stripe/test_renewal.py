@@ -173,6 +173,37 @@ def test_collection_can_be_paused(stand, behavior, left):
     assert statuses(stand, made)[-1] == ("cycle", "paid")
 
 
+def test_a_bank_debit_makes_good_when_it_is_paid(stand):
+    customer = stand.payer()
+    made = stand.subscribe(customer, stand.price())
+    stand.control(f"payment_methods/{customer.invoice_settings.default_payment_method}/decline")
+    stand.pass_period(made)
+    bill = again(stand, made).latest_invoice
+    assert stand.control(f"invoices/{bill}/pay", number="000123456789")["payment_intent"]["status"] == "processing"
+    assert (again(stand, made).status, stand.v1.invoices.retrieve(bill).status) == ("past_due", "open")
+    stand.pass_days(0.1)
+    assert (again(stand, made).status, stand.v1.invoices.retrieve(bill).status) == ("active", "paid")
+
+
+def test_a_customer_who_is_gone_has_no_subscriptions(stand):
+    made = stand.subscribe(stand.payer(), stand.price())
+    stand.v1.customers.delete(made.customer)
+    assert again(stand, made).status == "canceled"
+    stand.pass_days(70)
+    assert statuses(stand, made) == [("create", "paid")]
+
+
+def test_a_restart_forgets_nothing_that_is_to_come(open_stand, tmp_path):
+    arguments = ("--state", str(tmp_path / "state.json"))
+    with open_stand(*arguments) as stand:
+        made = stand.subscribe(stand.payer(), stand.price(700), trial_period_days=3)
+    with open_stand(*arguments) as stand:
+        stand.pass_days(3.5)
+        assert (again(stand, made).status, statuses(stand, made)[-1]) == ("active", ("cycle", "paid"))
+        stand.pass_period(made)
+        assert [bill.amount_paid for bill in stand.v1.invoices.list({"subscription": made.id}).data] == [700, 700, 0]
+
+
 def test_a_card_that_asks_every_time_is_not_paid_when_nobody_is_there(stand):
     made = stand.subscribe(stand.payer("pm_card_authenticationRequired"), stand.price())
     assert made.status == "incomplete"

@@ -84,7 +84,8 @@ def follow(world: World, event: Object) -> None:
         invoice_payment.settle(world, made)
         invoice.settle(world, bill)
         standing.paid(world, subscription, bill, world.get("payment_method", intent["payment_method"]))
-    elif kind == "payment_intent.processing":
+    elif kind == "payment_intent.processing" and subscription["status"] == "incomplete":
+        # A bank debit that is under way is enough to begin with, and not enough to make good.
         standing.paid(world, subscription, bill, world.get("payment_method", intent["payment_method"]))
     elif kind == "payment_intent.requires_action":
         world.emit("invoice.payment_action_required", bill)
@@ -134,6 +135,8 @@ def pay(call: Call) -> Object:
     parameters.finish()
     if bill["status"] == "draft":
         finalize(world, bill)
+        if bill["status"] == "paid":
+            return bill
     if bill["status"] == "paid":
         raise Refusal(400, "Invoice is already paid", code="invoice_already_paid")
     if bill["status"] not in {"open", "uncollectible"}:
@@ -145,6 +148,9 @@ def pay(call: Call) -> Object:
         return bill
     method = resolve(world, named, "payment_method") if named else None
     method = method or standing.default_method(world, invoice.subscription_of(world, bill))
+    if method is not None and method["customer"] not in {None, bill["customer"]}:
+        message = "The provided PaymentMethod belongs to another Customer than the invoice."
+        raise Refusal(400, message, param="payment_method")
     if method is None:
         message = "There is no `default_payment_method` set on this Customer or Invoice."
         raise Refusal(400, message, code="missing")

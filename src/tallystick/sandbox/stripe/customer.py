@@ -84,6 +84,9 @@ def update(call: Call) -> Object:
 def delete(call: Call) -> Object:
     customer = call.world.get("customer", call.id)
     call.parameters.finish()
+    for subscription in call.world.of("subscription", "customer", call.id):
+        if subscription["status"] not in standing.ENDED:
+            standing.end(call.world, subscription, None)
     for method in call.world.of("payment_method", "customer", customer["id"]):
         method["customer"] = None
         call.world.keep("used_method")[method["id"]] = True

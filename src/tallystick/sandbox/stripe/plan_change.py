@@ -82,6 +82,15 @@ def unused(world: World, subscription: Object, item: Object) -> int:
     )
 
 
+def give_back(world: World, subscription: Object) -> None:
+    """What is unused of everything waits for the next invoice as a credit: a trial follows what was paid for."""
+    _, end = billing.period(subscription)
+    for item in subscription["items"]["data"]:
+        if amount := unused(world, subscription, item):
+            text = f"Unused time on {_title(world, item)} after {invoice_line.day(world.now())}"
+            pending_item.add(world, subscription, item, -amount, text, end)
+
+
 def credit_lines(world: World, subscription: Object) -> list[Object]:
     """Lines that give back what is unused of everything: the subscription ends before its period does."""
     return _credits(world, subscription, subscription["items"]["data"], "create_prorations")

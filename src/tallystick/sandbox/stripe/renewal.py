@@ -62,7 +62,7 @@ def end_trial(world: World, subscription: Object) -> None:
 
 
 def prolong(world: World, subscription: Object, trial_end: int) -> None:
-    """It is free until then, and what was paid for that time is given back."""
+    """It is free until then."""
     items = at_period(subscription["items"]["data"], world.now(), trial_end)
     shown = {**subscription["items"], "data": items}
     dates = {"trial_end": trial_end, "trial_start": subscription["trial_start"] or world.now()}

@@ -18,7 +18,7 @@ def change(world: World, subscription: Object, **changes: object) -> None:
 
 
 def paid(world: World, subscription: Object, bill: Object, method: Object | None) -> None:
-    """An invoice was paid, or is sure enough to be: a bank debit counts while it is under way."""
+    """An invoice was paid, or for the first one of all: a bank debit is under way."""
     if subscription["status"] in ENDED or bill["id"] != subscription["latest_invoice"]:
         return
     changes: Object = {}

@@ -59,6 +59,8 @@ def update(call: Call) -> Object:
     if ends_trial and found["status"] == "trialing":
         renewal.end_trial(world, found)
     elif trial_end:
+        if found["status"] == "active" and behavior != "none":
+            plan_change.give_back(world, found)
         renewal.prolong(world, found, trial_end)
     if found["cancel_at_period_end"]:
         standing.change(world, found, cancel_at=billing.period(found)[1])
