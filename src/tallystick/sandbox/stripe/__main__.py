@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--secret-key", action="append", default=[], help="accept only this key (default: any sk_test_)"
     )
-    parser.add_argument("--debit-delay-s", type=float, default=3.0, help="until a bank debit settles; -1: never")
+    parser.add_argument("--debit-delay-s", type=float, default=3.0, help="until a bank answers; -1: never")
     parser.add_argument("--state", type=Path, help="keep everything in this file")
     parser.add_argument("--seed", type=int, help="the same ids in the same order every time")
     return parser

@@ -77,8 +77,9 @@ def list_summaries(call: Call) -> Object:
     start, end = (_aligned(parameters, field, step) for field in ("start_time", "end_time"))
     if start >= end:
         raise invalid_parameter("end_time", "`end_time` must be after `start_time`.")
-    spans = [(start, end)] if window is None else [(at, at + step) for at in range(start, end, step)]
-    found = [meter_usage.summary(world, meter, customer, *span) for span in reversed(spans)]
+    starts = [start] if window is None else meter_usage.windows(world, meter, customer, start, end, step)
+    length = end - start if window is None else step
+    found = [meter_usage.summary(world, meter, customer, at, at + length) for at in starts]
     return page(call, [one for one in found if one is not None])
 
 

@@ -63,6 +63,12 @@ def summary(world: World, meter: Object, customer: str, start: int, end: int) ->
     }
 
 
+def windows(world: World, meter: Object, customer: str, start: int, end: int, step: int) -> list[int]:
+    """When the hours or days began in which there were events, latest first."""
+    used = {row["timestamp"] // step * step for row in _rows(world, meter, customer, start, end)}
+    return sorted(used, reverse=True)
+
+
 def _rows(world: World, meter: Object, customer: str, start: int, end: int) -> list[Object]:
     taken: list[Object] = world.keep("meter_usage").get(meter["id"], {}).get(customer, [])
     return [row for row in taken if start <= row["timestamp"] < end]
