@@ -20,6 +20,7 @@ from tallystick.cli import (
     orders,
     plans,
     reconcile,
+    refunds,
     server,
     stripe,
     subscriptions,
@@ -49,6 +50,7 @@ alerts.register(app)
 webhooks.register(app)
 mail.register(app)
 audit.register(app)
+refunds.register(app)
 usage.register(app)
 meters.register(app)
 reconcile.register(app)

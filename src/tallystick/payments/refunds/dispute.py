@@ -97,6 +97,11 @@ async def find(connection: asyncpg.Connection | asyncpg.Pool, dispute_id: str) -
     return _dispute(row)
 
 
+async def organization_of(connection: asyncpg.Connection, dispute: Dispute) -> str:
+    organization: str = await queries.organization_of(connection, id=dispute.id)
+    return organization
+
+
 async def list_disputes(
     connection: asyncpg.Connection, *, organization: str | None = None, order_id: str | None = None, limit: int = 100
 ) -> list[Dispute]:

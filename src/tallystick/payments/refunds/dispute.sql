@@ -23,3 +23,10 @@ where (:organization::text is null or coalesce(o.organization, i.organization) =
     and (:order::text is null or o.id = :order)
 order by dispute.created_at desc, dispute.id desc
 limit :row_limit;
+
+-- name: organization_of$
+select coalesce(o.organization, i.organization)
+from dispute
+left join payment_order as o on o.id = dispute.payment_order
+left join stripe_invoice as i on i.id = dispute.stripe_invoice
+where dispute.id = :id;

@@ -45,6 +45,13 @@ async def close_dispute(stripe: StripeClient, dispute: str, *, idempotency_key: 
         await stripe.v1.disputes.close_async(dispute, {}, {"idempotency_key": idempotency_key})
 
 
+async def payment_of(stripe: StripeClient, dispute: str) -> str:
+    """The payment intent that the dispute is about."""
+    with known_errors():
+        found = await stripe.v1.disputes.retrieve_async(dispute)
+    return str(found.payment_intent)
+
+
 def _seen(dispute: Any) -> StripeDispute:
     moved = [movement.amount for movement in dispute.balance_transactions]
     return StripeDispute(
