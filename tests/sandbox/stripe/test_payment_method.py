@@ -101,3 +101,25 @@ def test_who_is_deleted_takes_their_cards_along(shop, customer):
     method = shop.v1.payment_methods.attach("pm_card_visa", {"customer": customer}).id
     shop.v1.customers.delete(customer)
     assert shop.v1.payment_methods.retrieve(method).customer is None
+
+
+async def test_who_was_not_there_answers_their_bank_later(sandbox, shop, customer):
+    method = shop.v1.payment_methods.attach("pm_card_authenticationRequired", {"customer": customer}).id
+    with pytest.raises(stripe.CardError) as declined:
+        charge(shop, customer, method)
+    intent = declined.value.error.payment_intent.id
+    asked = shop.v1.payment_intents.confirm(intent, {"payment_method": method})
+    assert (asked.status, asked.next_action.type) == ("requires_action", "redirect_to_url")
+    answered = await sandbox.control(f"payment_intents/{intent}/authenticate", passed=True)
+    assert answered["payment_intent"]["status"] == "succeeded"
+
+
+def test_nobody_pays_with_the_cards_of_who_is_gone(shop, customer):
+    shop.v1.customers.delete(customer)
+    for act in (
+        lambda: shop.v1.payment_methods.attach("pm_card_visa", {"customer": customer}),
+        lambda: charge(shop, customer, "pm_card_visa"),
+    ):
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            act()
+        assert refused.value.code == "resource_missing"

@@ -11,6 +11,7 @@ from tallystick.sandbox.stripe import (
     dispute,
     dispute_course,
     instrument,
+    payment,
     payment_method,
     payout,
     refund_outcome,
@@ -59,6 +60,14 @@ class Metering(msgspec.Struct, forbid_unknown_fields=True):
     delay_s: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
+class Answer(msgspec.Struct, forbid_unknown_fields=True):
+    passed: bool = True
+
+
+class SettleDebit(msgspec.Struct, forbid_unknown_fields=True):
+    succeeded: bool = True
+
+
 class PayOut(msgspec.Struct, forbid_unknown_fields=True):
     currency: str | None = None
     arrives_after_s: float = 0.0
@@ -80,6 +89,8 @@ class MoneyControls:
             control("disputes/{id}/end_inquiry", self._end_inquiry),
             control("fees", self._take_fee),
             control("meters", self._set_metering),
+            control("payment_intents/{id}/authenticate", self._authenticate),
+            control("payment_intents/{id}/settle", self._settle),
             control("payment_methods/{id}/decline", self._decline_saved),
             control("payouts", self._pay_out),
             control("payouts/{id}/fail", self._fail_payout),
@@ -139,6 +150,16 @@ class MoneyControls:
         settings = self._world.keep("meter_settings")
         settings["delay_s"] = read(body, Metering).delay_s
         return settings
+
+    def _authenticate(self, request: Request, body: bytes) -> object:
+        intent = self._world.get("payment_intent", request.path_params["id"])
+        payment.authenticate(self._world, intent, passed=read(body, Answer).passed)
+        return {"payment_intent": intent}
+
+    def _settle(self, request: Request, body: bytes) -> object:
+        intent = self._world.get("payment_intent", request.path_params["id"])
+        payment.settle_debit(self._world, intent, succeeded=read(body, SettleDebit).succeeded)
+        return {"payment_intent": intent}
 
     def _decline_saved(self, request: Request, body: bytes) -> object:
         asked, method = read(body, DeclineSaved), self._world.get("payment_method", request.path_params["id"])

@@ -7,7 +7,7 @@ from tallystick.sandbox.stripe.listing import page, select
 from tallystick.sandbox.stripe.metadata import merged
 from tallystick.sandbox.stripe.parameters import Parameters
 from tallystick.sandbox.stripe.payment_method import check_reusable, resolve
-from tallystick.sandbox.stripe.refusal import Refusal, invalid_parameter
+from tallystick.sandbox.stripe.refusal import Refusal, invalid_parameter, missing
 from tallystick.sandbox.stripe.world import Object, World
 
 _DESCRIBED = ("description", "receipt_email", "statement_descriptor", "statement_descriptor_suffix")
@@ -86,8 +86,8 @@ def create(call: Call) -> Object:
     if confirm:
         parameters.require(method, "payment_method")
     check_amount(amount, currency, what="Amount", param="amount")
-    if customer is not None:
-        world.get("customer", customer, param="customer")
+    if customer is not None and "deleted" in world.get("customer", customer, param="customer"):
+        raise missing("customer", customer, param="customer")
     used = method and resolve(world, method, "payment_method")
     intent = make(world, amount, currency, customer=customer, kinds=kinds, described=described)
     if used:
@@ -113,6 +113,9 @@ def cancel(call: Call) -> Object:
     intent = call.world.get("payment_intent", call.id)
     reason = call.parameters.choice("cancellation_reason", _CANCELLATIONS)
     call.parameters.finish()
+    if intent["id"] in call.world.keep("payment_of_intent"):
+        message = "You cannot cancel this PaymentIntent because it pays an invoice. Void the invoice instead."
+        raise Refusal(400, message, code="payment_intent_unexpected_state")
     if intent["status"] in {"succeeded", "processing", "canceled"}:
         message = f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}."
         raise Refusal(400, message, code="payment_intent_unexpected_state")

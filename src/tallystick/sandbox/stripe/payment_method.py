@@ -6,7 +6,7 @@ from tallystick.sandbox.stripe import instrument
 from tallystick.sandbox.stripe.call import Call, Route
 from tallystick.sandbox.stripe.instrument import Instrument
 from tallystick.sandbox.stripe.listing import matching, page, select
-from tallystick.sandbox.stripe.refusal import Refusal
+from tallystick.sandbox.stripe.refusal import Refusal, missing
 from tallystick.sandbox.stripe.world import Object, World
 
 _EXPIRES_MONTH, _EXPIRES_YEAR = 12, 2034
@@ -70,7 +70,8 @@ def check_reusable(world: World, method: Object) -> None:
 def attach(call: Call) -> Object:
     customer = call.parameters.require(call.parameters.text("customer"), "customer")
     call.parameters.finish()
-    call.world.get("customer", customer, param="customer")
+    if "deleted" in call.world.get("customer", customer, param="customer"):
+        raise missing("customer", customer, param="customer")
     method = give(call.world, call.id, customer)
     call.world.emit("payment_method.attached", method)
     return method
