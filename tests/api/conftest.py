@@ -71,8 +71,8 @@ async def new_api(dsn: str) -> AsyncIterator[Callable[..., Awaitable[httpx.Async
             await lanes.start()
             stack.push_async_callback(lanes.stop)
             dependencies = ApiDependencies(
-                pool=api_pool, lanes=lanes, changes=changes, keyring=KeyRing(api_pool, changes), book=no_book,
-                public_url="http://pay.example.com", **options,
+                pool=api_pool, lanes=lanes, changes=changes, keyring=KeyRing(api_pool, changes),
+                public_url="http://pay.example.com", **{"book": no_book, **options},
             )  # fmt: skip
             app = create_api(dependencies)
             client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://pay.example.com")
