@@ -13,7 +13,6 @@ import asyncpg
 import msgspec
 
 from tallystick.base.database import load_queries
-from tallystick.base.errors import Conflict
 from tallystick.catalog.book import Held
 from tallystick.catalog.plan import Plan
 from tallystick.payments.billing.names import event_name
@@ -57,10 +56,7 @@ async def sync(
         offer = await read_offer(connection, now)
         meters = offer.book.meters(offer.at)
     plans = offer.book.plans(offer.at)
-    try:
-        wanted = wanted_prices(plans)
-    except ValueError as error:
-        raise Conflict(f"{error}. Stripe cannot bill it: change the plan.") from None
+    wanted = wanted_prices(plans)
     run = _Run(pool, stripe, dry_run=dry_run, progress=progress)
     titles = {name: meters[name].title if name in meters else name.replace("_", " ") for name in _meters(wanted)}
     made = await run.meters(titles)

@@ -32,7 +32,7 @@ class WantedPrice(msgspec.Struct, frozen=True, kw_only=True):
 
 def wanted_prices(plans: Iterable[Held[Plan]]) -> Sequence[WantedPrice]:
     """Of every plan that is billed: its own price, unless the operator made one, and those of the meters that Stripe
-    bills. Raises ValueError for a price that Stripe cannot have."""
+    bills."""
     return [price for plan in plans if is_billed(plan.document) for price in _of(plan)]
 
 
@@ -41,36 +41,33 @@ def is_billed(plan: Plan) -> bool:
     return bool(plan.amount_minor or plan.stripe_price or plan.billed_by_stripe)
 
 
-def unit_amount(meter: PlanMeter) -> Decimal | None:
-    """What one unit beyond the allowance costs, in minor units; None where that is finer than Stripe's prices are."""
+def unit_amount(meter: PlanMeter) -> Decimal:
+    """What one unit beyond the allowance costs, in minor units. Raises ValueError where that is finer than Stripe's
+    prices are; such a plan is not published."""
     exact = Fraction(meter.price or 0, meter.per * from_minor(1)) * 10**_DECIMALS
     if exact.denominator != 1:
-        return None
+        raise ValueError(f"the price of {meter.meter} is finer than a trillionth of a minor unit")
     with localcontext(prec=50):
         return Decimal(exact.numerator).scaleb(-_DECIMALS)
 
 
 def _of(held: Held[Plan]) -> Sequence[WantedPrice]:
     plan = held.document
-    amounts: list[tuple[str | None, Decimal | None]] = []
+    amounts: list[tuple[str | None, Decimal]] = []
     if plan.stripe_price is None:
         amounts.append((None, Decimal(plan.amount_minor)))
     amounts += [(meter.meter, unit_amount(meter)) for meter in plan.billed_by_stripe]
-    found = []
-    for meter, amount in amounts:
-        if amount is None:
-            raise ValueError(f"plan {plan.slug}: the price of {meter} is finer than a trillionth of a minor unit")
-        found.append(
-            WantedPrice(
-                plan=plan.slug,
-                plan_version=held.id,
-                meter=meter,
-                product=product_id(plan.slug),
-                product_name=plan.name,
-                lookup_key=price_key(plan.slug, held.id, meter),
-                currency=plan.currency,
-                interval=plan.interval,
-                amount=amount,
-            )
+    return [
+        WantedPrice(
+            plan=plan.slug,
+            plan_version=held.id,
+            meter=meter,
+            product=product_id(plan.slug),
+            product_name=plan.name,
+            lookup_key=price_key(plan.slug, held.id, meter),
+            currency=plan.currency,
+            interval=plan.interval,
+            amount=amount,
         )
-    return found
+        for meter, amount in amounts
+    ]
