@@ -2,6 +2,7 @@
 
 from tallystick.base.ids import new_id
 from tallystick.payments.debts.collect import collect_due
+from tallystick.payments.orders.grant import grant
 from tests.payments.refunds.till import CENT, Paid, books
 
 
@@ -38,9 +39,7 @@ async def test_what_was_spent_is_owed_and_paid_by_the_next_purchase(till, pool):
     assert found["owed"] == [(20 * 10**9,)]
     assert found["held back"] == [("freeze",)]
     assert await till.shop.balance() == 0
-    second = await till.buy(3000)
-    await told(till, second)
-    await collect_due(pool)
+    await till.buy(3000)
     found = await books(pool)
     assert (found["owed"], found["held back"]) == ([(0,)], [])
     assert await till.shop.balance() == 10 * 10**9
@@ -51,8 +50,7 @@ async def test_a_won_dispute_gives_back_what_was_taken_and_collected(till, pool)
     await till.spend(20 * 10**9)
     dispute = await till.dispute(paid)
     await told(till, paid)
-    await told(till, await till.buy(3000))
-    await collect_due(pool)
+    await till.buy(3000)
     await till.control(f"disputes/{dispute}/win")
     await told(till, paid)
     found = await books(pool)
@@ -132,3 +130,16 @@ async def test_who_disputes_in_vain_is_told_what_is_owed_and_how_to_pay_it(till,
     assert types[-1] == "order.disputed"
     acts = [row["act"] for row in await pool.fetch("select act from audit_event where done_by = 'stripe' order by seq")]
     assert {"dispute.needs_response", "order.disputed"} <= {*acts}
+
+
+async def test_other_credits_pay_a_debt_too_and_the_oldest_first(till, pool):
+    bought = [await till.buy(1000) for _ in range(2)]
+    await till.spend(20 * 10**9)
+    for paid in bought:
+        await till.dispute(paid)
+        await told(till, paid)
+    await grant(pool, till.shop.buyer.account, 15 * 10**9, operation=new_id(), source="operator:ada")
+    assert await collect_due(pool) == 1
+    assert await collect_due(pool) == 0
+    assert [row["open"] for row in await pool.fetch("select open from debt order by began_at")] == [0, 5 * 10**9]
+    assert (await books(pool))["held back"] == [("freeze",)]

@@ -8,6 +8,7 @@ from tallystick.ledger.account import PlatformAccount, count_lanes, lane_of, pla
 from tallystick.ledger.lot import add_lot
 from tallystick.ledger.post import Transfer, post
 from tallystick.notices.emit import emit
+from tallystick.payments.debts.collect import collect, is_owing
 from tallystick.payments.orders.change import change, shown
 from tallystick.payments.orders.order import Order
 
@@ -24,6 +25,8 @@ async def credit(connection: asyncpg.Connection, order: Order, proof: Proof, *, 
     """Credit `order`, which the caller has locked and matched; False when it is credited already."""
     if order.operation is not None:
         return False
+    # Before anything is posted: what pays a debt may end what it holds the customer back from.
+    owing = await is_owing(connection, order.organization)
     # What came is booked at what it is worth, so that Stripe's clearing account holds money; the rest is our gift.
     worth = min(from_minor(order.amount_minor), order.credits)
     lane = lane_of(order.account, await count_lanes(connection))
@@ -61,6 +64,8 @@ async def credit(connection: asyncpg.Connection, order: Order, proof: Proof, *, 
     )
     bought = {**shown(after), "gift": to_decimal(order.credits - worth)}
     await emit(connection, order.organization, "credits.purchased", bought, key=f"credits.purchased {order.id}")
+    if owing:
+        await collect(connection, order.organization, by=by)
     return True
 
 
