@@ -28,8 +28,9 @@ _URL: Final = re.compile(
     r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?([/?][\x21-\x5b\x5d-\x7e]*)?", re.IGNORECASE
 )
 _PUBLIC_V6: Final = ip_network("2000::/3")
-# Public numbers that lead inside: 6to4, which wraps any IPv4 address, and a cloud's own services.
-_INSIDE: Final = (ip_network("2002::/16"), ip_network("168.63.129.16/32"))
+# Numbers that pass for public and lead inside: 6to4, which wraps any IPv4 address, and what clouds keep for their own
+# services.
+_INSIDE: Final = (ip_network("2002::/16"), ip_network("168.63.129.16/32"), ip_network("192.0.0.0/24"))
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +70,7 @@ class Fence:
             raise InvalidInput("url", f"must be a plain https address of at most {_CHARS_MAX} characters")
         try:
             parts = urlsplit(url)
-            port = parts.port or _PORT[parts.scheme]
+            port = _PORT[parts.scheme] if parts.port is None else parts.port
         except ValueError:
             raise InvalidInput("url", "has no such port or host") from None
         if not self._loopback and (parts.scheme != "https" or (port < _UNPRIVILEGED and port != _PORT["https"])):

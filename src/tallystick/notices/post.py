@@ -33,7 +33,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 async def post(
     fence: Fence, url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: int = TIMEOUT_S
 ) -> Answer:
-    """Send `body`; whatever goes wrong on the way is an answer too."""
+    """Send `body`; whatever goes wrong on the way is an answer too. Once there is a status, it alone counts."""
     began = time.monotonic_ns()
     status, asked, text = None, None, ""
     try:
@@ -48,10 +48,10 @@ async def post(
     except InvalidInput as error:
         text = error.message
     except TimeoutError:
-        text = f"No answer within {timeout_s} seconds."
+        text = f"No answer within {timeout_s} seconds." if status is None else ""
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # The kind of failure and not all of its words, which can hold the URL with what the customer wrote into it.
-        text = f"No answer: {_kind(error)}."
+        text = f"No answer: {_kind(error)}." if status is None else ""
     return Answer(status=status, ms=(time.monotonic_ns() - began) // 1_000_000, text=_shown(text), retry_after=asked)
 
 

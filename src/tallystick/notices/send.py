@@ -53,14 +53,15 @@ class Sender:
         """Start on everything that is due; returns how many that was. Slow ones still run when it returns."""
         started = 0
         while True:
+            was_idle = not self._running
             taken = await self._take()
             started += len(taken)
             if taken:
                 # What ends at about the same time makes one question to the database.
                 await asyncio.wait(self._running, timeout=_GATHER_S)
-            elif not self._running:
+            elif was_idle:
                 return started
-            else:
+            elif self._running:
                 done, _ = await asyncio.wait(self._running, timeout=_LINGER_S, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     return started
