@@ -18,7 +18,7 @@ from tallystick.api.unambiguous import UNAMBIGUOUS
 from tallystick.base.errors import InvalidInput, Unavailable
 from tallystick.base.sealed import Sealer
 
-router = APIRouter(prefix="/api/credentials", tags=["provider keys"], dependencies=[UNAMBIGUOUS])
+router = APIRouter(prefix="/api/credentials", tags=["provider keys"])
 
 _NAME: Final = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
 
@@ -60,7 +60,7 @@ async def read(current: CurrentMember, dependencies: Dependencies) -> Response:
     return ExactJSON(await _answer(dependencies, current.organization))
 
 
-@router.put("")
+@router.put("", dependencies=[UNAMBIGUOUS])
 async def set_keys(body: ProvidersBody, current: CurrentMember, dependencies: Dependencies) -> Response:
     """Set or replace the keys of the providers that are named; others stay as they are. A `baseUrl` must be an https
     address of the public internet."""

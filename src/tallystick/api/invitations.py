@@ -11,7 +11,7 @@ from tallystick.api.exact_json import ExactJSON
 from tallystick.api.signed_in import CurrentMember
 from tallystick.api.unambiguous import UNAMBIGUOUS
 
-router = APIRouter(prefix="/api/invitations", tags=["invitations"], dependencies=[UNAMBIGUOUS])
+router = APIRouter(prefix="/api/invitations", tags=["invitations"])
 
 
 class InviteBody(BaseModel):
@@ -36,7 +36,7 @@ async def list_open(current: CurrentMember, dependencies: Dependencies) -> Respo
     return ExactJSON({"invitations": found})
 
 
-@router.post("", status_code=201)
+@router.post("", dependencies=[UNAMBIGUOUS], status_code=201)
 async def invite(body: InviteBody, current: CurrentMember, dependencies: Dependencies) -> Response:
     """Invite an e-mail address, known here or not, in a role that is not above your own. A mail brings a link that
     works once, within seven days; an earlier one to the same address ends."""
@@ -64,7 +64,7 @@ async def revoke(invitation_id: str, current: CurrentMember, dependencies: Depen
     return Response(status_code=204)
 
 
-@router.post("/accept")
+@router.post("/accept", dependencies=[UNAMBIGUOUS])
 async def accept(body: AcceptBody, current: CurrentMember, dependencies: Dependencies) -> Response:
     """Become a member, with the `token` that the link ends with. Your e-mail must be the one that was invited; whoever
     has no account yet sends it with sign-up."""

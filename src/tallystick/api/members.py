@@ -12,7 +12,7 @@ from tallystick.api.exact_json import ExactJSON
 from tallystick.api.signed_in import CurrentMember
 from tallystick.api.unambiguous import UNAMBIGUOUS
 
-router = APIRouter(prefix="/api/members", tags=["members"], dependencies=[UNAMBIGUOUS])
+router = APIRouter(prefix="/api/members", tags=["members"])
 
 
 class RoleBody(BaseModel):
@@ -35,7 +35,7 @@ async def list_members(
     return ExactJSON({"members": found, "next": found[-1].user_id if len(found) == limit else None})
 
 
-@router.patch("/{user_id}")
+@router.patch("/{user_id}", dependencies=[UNAMBIGUOUS])
 async def change_role(user_id: str, body: RoleBody, current: CurrentMember, dependencies: Dependencies) -> Response:
     """Give a member another role. Only owners make owners, or change one; the last owner stays one. Keys that they
     made lose what they may not do any more."""

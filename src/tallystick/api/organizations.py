@@ -17,7 +17,7 @@ from tallystick.api.unambiguous import UNAMBIGUOUS
 from tallystick.base.errors import Forbidden, InvalidInput
 from tallystick.subscriptions.publish import find_subscriber
 
-router = APIRouter(prefix="/api/organizations", tags=["organizations"], dependencies=[UNAMBIGUOUS])
+router = APIRouter(prefix="/api/organizations", tags=["organizations"])
 
 
 class OperatorOnly(Forbidden):
@@ -73,7 +73,7 @@ async def list_mine(current: CurrentMember, dependencies: Dependencies) -> Respo
     return ExactJSON({"organizations": found})
 
 
-@router.post("", status_code=201)
+@router.post("", dependencies=[UNAMBIGUOUS], status_code=201)
 async def create(body: NewBody, current: CurrentMember, dependencies: Dependencies) -> Response:
     """A new organization, of which you are the owner, with an account, a plan and members of its own."""
     body.refuse_features()
@@ -90,7 +90,7 @@ async def read(named: Annotated[SignedIn, Depends(_named)], dependencies: Depend
     return ExactJSON(await _answer(dependencies, named.organization, named.role))
 
 
-@router.patch("/{organization_id}")
+@router.patch("/{organization_id}", dependencies=[UNAMBIGUOUS])
 async def change(body: ChangeBody, named: Annotated[SignedIn, Depends(_named)], dependencies: Dependencies) -> Response:
     """Rename it. `features` are the operator's to change, and refused."""
     require(named.role, Permission.MEMBERS)
