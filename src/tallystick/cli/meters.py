@@ -107,32 +107,32 @@ def _run(
 
 
 def _print(found: Comparison, done: Mended | None = None) -> None:
-    table(
-        ["Organization", "Meter", "From", "To", ">Used", ">Billable", ">At Stripe"],
-        [
-            (one.organization, one.meter, _time(one.starts_at), _time(one.ends_at), one.used, one.billable, one.stripe)
-            for one in found.periods
-        ],
-    )
+    for organization in dict.fromkeys(one.organization for one in found.periods):
+        table(
+            ["Meter", "From", "To", ">Used", ">Billable", ">At Stripe"],
+            [
+                (one.meter, _time(one.starts_at), _time(one.ends_at), one.used, one.billable, one.stripe)
+                for one in found.periods
+                if one.organization == organization
+            ],
+            title=organization,
+        )
     if done is not None:
         console.print(f"\n{done.collected} reports written, {done.sent} sent, {done.canceled} taken back.")
     if not found.differences:
         console.print("\n[green]Stripe has what was used.[/green]")
         return
     console.print(f"\n[red]{len(found.differences)} differences:[/red]")
-    table(
-        ["Organization", "Meter", "Hour", ">Units", "Why"],
-        [
-            (
-                one.organization,
-                one.meter,
-                _time(one.hour),
-                one.units,
-                ". ".join(filter(None, (_WORDS[one.cause], one.problem))),
-            )
-            for one in found.differences
-        ],
-    )
+    for organization in dict.fromkeys(one.organization for one in found.differences):
+        table(
+            ["Meter", "Hour", ">Units", "Why"],
+            [
+                (one.meter, _time(one.hour), one.units, ". ".join(filter(None, (_WORDS[one.cause], one.problem))))
+                for one in found.differences
+                if one.organization == organization
+            ],
+            title=organization,
+        )
 
 
 def _time(moment: datetime) -> str:

@@ -18,6 +18,7 @@ left join stripe_customer as customer on customer.organization = organization.id
 where organization.id = :organization;
 
 -- name: steps
+-- In the order in which they were noted: the last word on a moment is the one that was noted last.
 select
     effective_at,
     case when after ->> 'status' <> 'canceled' and after ->> 'stripe_subscription' is not null then

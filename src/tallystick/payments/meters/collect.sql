@@ -9,6 +9,7 @@ insert into meter_look (organization, livemode, looked_at) values (:organization
 on conflict (organization, livemode) do update set looked_at = greatest(meter_look.looked_at, excluded.looked_at);
 
 -- name: write!
+-- The caller has the organization's turn; twice the same revision would break a unique key all the same.
 insert into meter_report (
     organization, livemode, meter, starts_at, ends_at, revision, units, period_ends_at, customer, event_name,
     identifier, counts_at, state, problem
