@@ -55,6 +55,9 @@ def test_paid_elsewhere_it_is_paid_without_a_charge(stand, owed):
 
 def test_void_it_is_owed_no_more(stand, owed):
     made, bill = owed
+    (asked,) = stand.v1.invoice_payments.list({"invoice": bill.id}).data
+    with pytest.raises(stripe.InvalidRequestError, match="Void the invoice"):
+        stand.v1.payment_intents.cancel(asked.payment.payment_intent)
     assert stand.v1.invoices.void_invoice(bill.id).status == "void"
     assert stand.v1.subscriptions.retrieve(made.id).status == "incomplete_expired"
     (asked,) = stand.v1.invoice_payments.list({"invoice": bill.id}).data

@@ -20,7 +20,7 @@ def test_paid_it_names_its_subscription_and_the_card_is_kept_for_the_next_period
         stand.price(2000),
         customer=customer.id,
         metadata={"session": "yes"},
-        subscription_data={"metadata": {"plan": "pro"}},
+        subscription_data={"metadata": {"plan": "pro"}, "billing_mode": {"type": "flexible"}},
         allow_promotion_codes=True,
     )
     assert (session.mode, session.amount_total, session.subscription, session.payment_status) == (
@@ -156,5 +156,9 @@ def test_modes_and_prices_must_agree(stand):
         checkout(stand, price, mode="payment")
     with pytest.raises(stripe.InvalidRequestError, match="at least one recurring"):
         checkout(stand, once)
+    stand.v1.prices.update(price.id, {"active": False})
+    with pytest.raises(stripe.InvalidRequestError, match="inactive"):
+        checkout(stand, price)
+    stand.v1.prices.update(price.id, {"active": True})
     with pytest.raises(stripe.InvalidRequestError, match="payment_intent_data"):
         checkout(stand, price, payment_intent_data={"description": "x"})

@@ -57,6 +57,9 @@ def _read_one(world: World, item: Parameters) -> tuple[Object, Object | None, in
         found, new_product = price.make(world, described, active=False)
     else:
         found, new_product = world.get("price", str(named), param=item.name("price")), None
+        if not found["active"]:
+            message = f"The price specified is inactive. This field only accepts active prices: {named}"
+            raise Refusal(400, message, param=item.name("price"))
     if (found["recurring"] or {}).get("usage_type") != "metered":
         return found, new_product, item.require(quantity, "quantity")
     if quantity is not None:

@@ -21,8 +21,6 @@ def read(parameters: Parameters, items: list[tuple[Object, Object | None, int | 
         message = "When using `subscription` mode, you must have at least one recurring price."
         raise Refusal(400, message, param="line_items")
     check(recurring, "line_items")
-    if inactive := [found["id"] for found in recurring if not found["active"] and found["lookup_key"] is not None]:
-        raise Refusal(400, f"The price specified is inactive: {inactive[0]}", param="line_items")
     given = parameters.level("subscription_data") or Parameters({})
     # Days are counted from the moment of payment, so they are kept as days.
     days = given.text("trial_period_days")
@@ -30,6 +28,9 @@ def read(parameters: Parameters, items: list[tuple[Object, Object | None, int | 
     if days is None and at is not None and at < now + _TRIAL_AHEAD_S_MIN:
         message = "The `trial_end` date has to be at least 2 days in the future."
         raise invalid_parameter(given.name("trial_end"), message)
+    mode = given.level("billing_mode")
+    if mode is not None:
+        mode.choice("type", ("flexible",))
     settings = subscription.read_trial_settings(given)
     fields: Object = {"description": given.text("description"), "metadata": merged({}, given.metadata())}
     if settings is not None:
