@@ -1,4 +1,6 @@
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +88,9 @@ def test_a_pack_never_gives_less_than_is_paid():
     with pytest.raises(CatalogError, match="must not be fewer"):
         parse(PACK + "credits = 24.99\n")
     assert parse(PACK + 'credits = 25\ndescription = "For teams."\npayment = "manual"\n')["pack"]
+
+
+def test_the_packages_and_coupons_of_the_how_to_are_valid():
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "orders.md").read_text()
+    found = parse("\n".join(re.findall(r"```toml\n(.*?)```", page, re.DOTALL)))
+    assert (list(found["pack"]), list(found["coupon"])) == (["team", "dedicated"], ["LAUNCH-20", "WELCOME-5"])
