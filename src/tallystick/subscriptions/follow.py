@@ -29,6 +29,9 @@ class Billed(msgspec.Struct, frozen=True, kw_only=True):
     anchor: datetime
     trial_ends_at: datetime | None = None
     cancel_at: datetime | None = None
+    pending_plan_version: int | None = None
+    """A change that waits, and until when."""
+    pending_at: datetime | None = None
     unpaid_since: datetime | None = None
     """Since when what is owed now could be paid; None where nothing is owed."""
     created_at: datetime
@@ -87,6 +90,8 @@ def _brought(before: Subscription | None, billed: Billed, plan: Plan, turn: Turn
         status=_status(billed),
         anchor=billed.anchor,
         trial_ends_at=billed.trial_ends_at,
+        pending_plan_version=None if billed.ended_at else billed.pending_plan_version,
+        pending_at=None if billed.ended_at else billed.pending_at,
         cancel_at=billed.cancel_at,
         past_due_since=since,
         grace_ends_at=None if since is None else _grace(billed, since + timedelta(days=plan.grace_days), turn.now),
@@ -122,6 +127,8 @@ def _what(before: Subscription | None, after: Subscription) -> str:  # noqa: PLR
         words = {"past_due": "past_due", "paused": "paused", "trialing": "trial_began"}
         ended = {"past_due": "paid", "paused": "resumed", "trialing": "trial_ended"}
         return words.get(after.status) or ended.get(before.status, "followed")
+    if before.pending_plan_version != after.pending_plan_version:
+        return "plan_kept" if after.pending_plan_version is None else "plan_change_scheduled"
     if before.cancel_at != after.cancel_at:
         return "resumed" if after.cancel_at is None else "cancel_scheduled"
     return "followed"

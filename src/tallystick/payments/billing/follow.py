@@ -11,7 +11,7 @@ from tallystick.payments.billing import checkout
 from tallystick.payments.billing.invoice import keep_invoice
 from tallystick.payments.billing.look import Seen, is_of_a_subscription, look, look_again
 from tallystick.payments.billing.plan_price import versions_of
-from tallystick.payments.billing.standing import PlanItem, billed, period_problem, plan_item
+from tallystick.payments.billing.standing import PlanItem, billed, next_version, period_problem, plan_item
 from tallystick.payments.ending import Ending
 from tallystick.payments.follower import Follower, Outdated
 from tallystick.payments.stripe.client import StripeClient
@@ -66,7 +66,7 @@ async def _end_session(connection: asyncpg.Connection, seen: Seen) -> None:
 
 async def _follow_all(connection: asyncpg.Connection, seen: Seen) -> list[str]:
     """Keep how every subscription stands, and follow the one that is the organization's; what is wrong with them."""
-    prices = [item.price for one in seen.subscriptions for item in one.items]
+    prices = [price for one in seen.subscriptions for price in one.prices]
     versions = await versions_of(connection, prices, livemode=seen.livemode)
     linked, pinned = await _linked(connection, seen.organization)
     items = {
@@ -78,7 +78,8 @@ async def _follow_all(connection: asyncpg.Connection, seen: Seen) -> list[str]:
     for one in sorted(seen.subscriptions, key=lambda one: one.live):
         found, problem = items[one.id], None
         if one.id in {chosen, linked}:
-            problem = await _follow_one(connection, seen.organization, one, found, pinned)
+            later = next_version(one, versions)
+            problem = await _follow_one(connection, seen.organization, one, found, pinned, later)
         elif one.live:
             problem = found if isinstance(found, str) else f"subscription {one.id} is one too many beside {chosen}"
         await _keep(connection, seen, one, found, problem)
@@ -106,13 +107,14 @@ async def _follow_one(
     one: StripeSubscription,
     found: PlanItem | str,
     pinned: int | None,
+    later: int | None,
 ) -> str | None:
     """With a price that no plan has, all but the plan is followed."""
     item, version = (found.item, found.plan_version) if isinstance(found, PlanItem) else (None, pinned)
     if version is None:
         raise AssertionError(f"subscription {one.id} was chosen without a plan")
     plan = await plan_version(connection, version)
-    await follow(connection, organization, billed(one, item, plan, version))
+    await follow(connection, organization, billed(one, item, plan, version, later))
     if not one.live:
         return None
     return found if isinstance(found, str) else period_problem(one, found.item, plan)

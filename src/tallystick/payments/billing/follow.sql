@@ -11,6 +11,7 @@ select stripe_subscription, plan_version from subscription
 where organization = :organization and ended_at is null and stripe_subscription is not null;
 
 -- name: keep!
+-- How it stands, without what is made of it here.
 insert into stripe_subscription (
     id, organization, livemode, status, price, plan_version, period_starts_at, period_ends_at, cancel_at, created_at,
     ended_at, problem

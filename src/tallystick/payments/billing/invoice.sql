@@ -5,6 +5,7 @@ select status, attempts, operation from stripe_invoice where id = :id;
 select exists (select from catalog_entry where kind = 'plan' and document ->> 'currency' = :currency);
 
 -- name: keep!
+-- Whose it is, its currency and its period never change; the operation is marked by itself.
 insert into stripe_invoice (
     id, organization, livemode, subscription, number, status, currency, amount_due_minor, amount_paid_minor,
     amount_elsewhere_minor, attempts, period_starts_at, period_ends_at, hosted_url, pdf_url, created_at, paid_at

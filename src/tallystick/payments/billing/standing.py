@@ -36,8 +36,17 @@ def plan_item(
     return PlanItem(item=item, plan_version=pinned if pinned is not None and pinned in known else known[-1])
 
 
-def billed(subscription: StripeSubscription, item: Item | None, plan: Plan, plan_version: int) -> Billed:
+def next_version(subscription: StripeSubscription, versions: Mapping[str, Sequence[int]]) -> int | None:
+    """The version that a change which waits leads to; None where nothing waits, or no plan has its price."""
+    found = [versions[price][-1] for price in subscription.next_prices if price in versions]
+    return found[0] if len(found) == 1 else None
+
+
+def billed(
+    subscription: StripeSubscription, item: Item | None, plan: Plan, plan_version: int, next_plan: int | None
+) -> Billed:
     """`item` is None where the subscription has no price of a plan any more."""
+    waits = next_plan is not None and next_plan != plan_version
     return Billed(
         customer=subscription.customer,
         id=subscription.id,
@@ -46,6 +55,8 @@ def billed(subscription: StripeSubscription, item: Item | None, plan: Plan, plan
         anchor=_anchor(subscription, item, plan),
         trial_ends_at=subscription.trial_ends_at,
         cancel_at=subscription.cancel_at,
+        pending_plan_version=next_plan if waits else None,
+        pending_at=subscription.next_at if waits else None,
         unpaid_since=subscription.unpaid_since,
         created_at=subscription.created_at,
         ended_at=subscription.ended_at or (subscription.created_at if not subscription.live else None),

@@ -8,6 +8,7 @@ import msgspec
 from tallystick.payments.stripe.client import StripeClient, known_errors
 
 _PAGE: Final = 100
+_EXPANDED: Final = ["data.latest_invoice", "data.schedule"]
 LIVE: Final = frozenset({"trialing", "active", "past_due", "unpaid", "paused"})
 """What has begun and is not over. One that is incomplete has not begun."""
 
@@ -31,6 +32,9 @@ class StripeSubscription(msgspec.Struct, frozen=True, kw_only=True):
     trial_ends_at: datetime | None
     cancel_at: datetime | None
     collection_paused: bool
+    next_prices: tuple[str, ...] = ()
+    """What a change that waits will have it billed by, and when; none where nothing waits."""
+    next_at: datetime | None = None
     unpaid_since: datetime | None
     """When its latest invoice could first be paid, where it is not."""
     created_at: datetime
@@ -40,18 +44,25 @@ class StripeSubscription(msgspec.Struct, frozen=True, kw_only=True):
     def live(self) -> bool:
         return self.status in LIVE
 
+    @property
+    def prices(self) -> tuple[str, ...]:
+        """Those it is billed by, and those it is to be."""
+        return (*(item.price for item in self.items), *self.next_prices)
+
 
 async def subscriptions_of(stripe: StripeClient, customer: str) -> tuple[StripeSubscription, ...]:
     """Every one the customer has or had, the oldest first."""
     with known_errors():
         page = await stripe.v1.subscriptions.list_async(
-            {"customer": customer, "status": "all", "limit": _PAGE, "expand": ["data.latest_invoice"]}
+            {"customer": customer, "status": "all", "limit": _PAGE, "expand": _EXPANDED}
         )
-        found = [_read(row.to_dict()) async for row in page.auto_paging_iter()]
+        found = [read_subscription(row.to_dict()) async for row in page.auto_paging_iter()]
     return tuple(sorted(found, key=lambda one: (one.created_at, one.id)))
 
 
-def _read(row: dict[str, Any]) -> StripeSubscription:
+def read_subscription(row: dict[str, Any]) -> StripeSubscription:
+    """One as Stripe shows it, with its latest invoice and its schedule expanded."""
+    next_prices, next_at = _next_phase(row["schedule"])
     items = tuple(_item(item) for item in row["items"]["data"])
     ends_at = max((item.period_ends_at for item in items), default=None)
     return StripeSubscription(
@@ -63,6 +74,8 @@ def _read(row: dict[str, Any]) -> StripeSubscription:
         trial_ends_at=_maybe(row["trial_end"]),
         cancel_at=_maybe(row["cancel_at"]) or (ends_at if row["cancel_at_period_end"] else None),
         collection_paused=row["pause_collection"] is not None,
+        next_prices=next_prices,
+        next_at=next_at,
         unpaid_since=_unpaid_since(row["latest_invoice"]),
         created_at=_at(row["created"]),
         ended_at=_maybe(row["ended_at"]),
@@ -78,6 +91,18 @@ def _item(row: dict[str, Any]) -> Item:
         period_starts_at=_at(row["current_period_start"]),
         period_ends_at=_at(row["current_period_end"]),
     )
+
+
+def _next_phase(schedule: dict[str, Any] | None) -> tuple[tuple[str, ...], datetime | None]:
+    """The portal makes a schedule of a change that waits for the end of the period."""
+    current = None if schedule is None else schedule["current_phase"]
+    if schedule is None or current is None or schedule["status"] != "active":
+        return (), None
+    later = [phase for phase in schedule["phases"] if phase["start_date"] >= current["end_date"]]
+    if not later:
+        return (), None
+    first = min(later, key=lambda phase: int(phase["start_date"]))
+    return tuple(item["price"] for item in first["items"]), _at(first["start_date"])
 
 
 def _unpaid_since(invoice: dict[str, Any] | None) -> datetime | None:
