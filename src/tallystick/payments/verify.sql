@@ -126,7 +126,9 @@ where not exists (
         select from credit_grant g
         where l.source = 'grant:' || g.operation and g.operation = l.operation
             and g.account = l.account and g.amount = l.amount and g.kind = l.kind
-    );
+    )
+    -- What was taken and given back.
+    and not (l.kind = 'restored' and exists (select from operation r where r.id = l.operation and r.kind = 'reversal'));
 
 -- name: acted_on
 -- The events about payments that were acted on. Read back by the module that reads webhooks: a body may hold what JSON

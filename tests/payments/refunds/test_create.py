@@ -120,6 +120,22 @@ async def test_an_event_may_tell_of_it_before_the_answer_does(till, pool, give):
     await books(pool)
 
 
+async def test_what_somebody_refunds_at_stripe_waits_for_the_answer_to_ours(till, pool, give):
+    paid = await till.buy()
+    await till.control("faults", method="POST", path="/v1/refunds", kind="reset_before", times=2)
+    made = await give(paid, amount_minor=1000)
+    theirs = await till.refund(paid)
+    await till.receive(await till.events(paid))
+    assert "received" in {state for state, _ in await till.shop.events()}
+    with pytest.raises(PaymentRefused):
+        await ask.ask(pool, till.stripe, made)
+    await pool.execute("update stripe_event set retry_at = clock_timestamp()")
+    await till.shop.inbox.process_open()
+    found = await books(pool)
+    assert (await till.shop.balance(), found["orders"]) == (0, [(paid.order, "refunded", 2500, 0)])
+    assert {(name, state) for name, state, *_ in found["refunds"]} == {(made.id, "refused"), (theirs, "succeeded")}
+
+
 async def test_what_is_disputed_is_not_refunded(till, give):
     paid = await till.buy()
     await till.dispute(paid)
