@@ -89,6 +89,10 @@ def test_what_may_change_of_it_changes(stand):
         "description": None,
         "metadata": {"a": "1", "c": None},
     }
+    said = {"cancel_at_period_end": True, "cancellation_details": {"feedback": "too_expensive"}}
+    details = stand.v1.subscriptions.update(made.id, said).cancellation_details
+    assert (details.feedback, details.reason) == ("too_expensive", "cancellation_requested")
+    stand.v1.subscriptions.update(made.id, {"cancel_at_period_end": False})
     later = made["items"].data[0].current_period_end + 5 * DAY_S
     assert stand.v1.subscriptions.update(made.id, {"cancel_at": later}).cancel_at == later
     assert stand.v1.subscriptions.update(made.id, {"cancel_at": ""}).cancel_at is None

@@ -1,6 +1,6 @@
 """Checkout of a subscription: what the session says of it, and how it begins when the customer pays."""
 
-from tallystick.sandbox.stripe import collection, customer, invoice, invoice_line, subscribe, subscription
+from tallystick.sandbox.stripe import collection, customer, invoice, invoice_line, subscribe
 from tallystick.sandbox.stripe.amount import format_amount
 from tallystick.sandbox.stripe.metadata import merged
 from tallystick.sandbox.stripe.parameters import Parameters
@@ -8,6 +8,7 @@ from tallystick.sandbox.stripe.payment_method import give, instrument_of
 from tallystick.sandbox.stripe.refusal import Refusal, invalid_parameter
 from tallystick.sandbox.stripe.standing import change
 from tallystick.sandbox.stripe.subscription_item import Wanted, check
+from tallystick.sandbox.stripe.subscription_parameters import read_trial, read_trial_settings
 from tallystick.sandbox.stripe.world import Object, World
 
 _DAY_S = 24 * 3600
@@ -24,14 +25,14 @@ def read(parameters: Parameters, items: list[tuple[Object, Object | None, int | 
     given = parameters.level("subscription_data") or Parameters({})
     # Days are counted from the moment of payment, so they are kept as days.
     days = given.text("trial_period_days")
-    at = subscription.read_trial(given, now)
+    at = read_trial(given, now)
     if days is None and at is not None and at < now + _TRIAL_AHEAD_S_MIN:
         message = "The `trial_end` date has to be at least 2 days in the future."
         raise invalid_parameter(given.name("trial_end"), message)
     mode = given.level("billing_mode")
     if mode is not None:
         mode.choice("type", ("flexible",))
-    settings = subscription.read_trial_settings(given)
+    settings = read_trial_settings(given)
     fields: Object = {"description": given.text("description"), "metadata": merged({}, given.metadata())}
     if settings is not None:
         fields["trial_settings"] = settings
