@@ -15,6 +15,7 @@ limit :row_limit;
 select * from debt where operation = :operation;
 
 -- name: pay!
+-- In one statement: what paid a debt and what is open of it never differ.
 with paid as (
     insert into debt_payment (operation, debt, kind, amount) values (:operation, :debt, :kind, :amount)
     returning debt, amount

@@ -2,6 +2,7 @@
 select * from dispute where id = :id;
 
 -- name: put!
+-- What it is about never changes.
 insert into dispute (
     id, payment_order, stripe_invoice, amount_minor, status, reason, withdrawals, reinstatements, respond_by
 ) values (
@@ -15,6 +16,7 @@ on conflict (id) do update set
 select * from dispute where payment_order = :order or stripe_invoice = :invoice order by created_at, id;
 
 -- name: list_disputes
+-- Of orders and of invoices, which name their organization each.
 select dispute.*
 from dispute
 left join payment_order as o on o.id = dispute.payment_order

@@ -30,6 +30,7 @@ select * from refund where payment_order = :order or stripe_invoice = :invoice o
 select * from refund where id = :id or stripe_refund = :id;
 
 -- name: list_refunds
+-- Of orders and of invoices, which name their organization each.
 select refund.*
 from refund
 left join payment_order as o on o.id = refund.payment_order
