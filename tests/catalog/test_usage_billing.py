@@ -56,6 +56,7 @@ def test_what_stripe_bills_is_never_owed_here() -> None:
             CUSTOM + 'meters = [{ meter = "dollars", overage = { price = 1 } }]',
             "meter dollars: Stripe bills no credits",
         ),
+        (CUSTOM + "default = true\n" + meters("agent_sessions"), "usage_billing: a default plan is of those without"),
         (CUSTOM + meters("llm_tokens_nobody"), "there is no meter llm_tokens_nobody"),
         (CUSTOM + meters("llm_tokens_openai", "llm_inferences"), "llm_tokens_openai and llm_inferences count the same"),
         (

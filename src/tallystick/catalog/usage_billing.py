@@ -42,6 +42,8 @@ def usage_billing_problems(plan: Plan) -> Iterator[str]:
         yield "usage_billing: a prepaid plan is paid for from credits; Stripe cannot bill it too"
     elif not plan.billed_by_stripe:
         yield 'usage_billing = "stripe" leaves nothing to report; price a meter with an overage'
+    if plan.default:
+        yield "usage_billing: a default plan is of those without a subscription, whom Stripe does not bill"
     for meter in plan.meters:
         yield from _meter_problems(plan, meter)
     yield from _twice(plan)

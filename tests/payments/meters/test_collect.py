@@ -26,7 +26,8 @@ async def test_an_hour_that_ended_is_one_report_for_each_meter(acme: Metered, ho
 async def test_nothing_is_written_twice_and_the_running_hour_waits(acme: Metered, hour: datetime) -> None:
     await acme.sessions(hour - HOUR, 2)
     await acme.sessions(hour + HOUR + timedelta(seconds=1))
-    assert [await acme.collect() for _ in range(3)] == [1, 0, 0]
+    running = hour + HOUR + timedelta(minutes=30)
+    assert [await acme.collect(running) for _ in range(3)] == [1, 0, 0]
 
 
 async def test_what_comes_late_is_the_next_revision(acme: Metered, hour: datetime) -> None:
@@ -65,18 +66,15 @@ async def test_stripes_plans_charge_nothing_here(acme: Metered, hour: datetime) 
     assert [one.charge for one in await acme.sessions(hour, 10)] == [0] * 10
 
 
-async def test_a_period_that_ends_within_an_hour_divides_it(
-    new_metered: Callable[..., Any], now: datetime, hour: datetime
-) -> None:
+async def test_a_period_that_ends_within_an_hour_divides_it(new_metered: Callable[..., Any], hour: datetime) -> None:
     """Its last part is told at once when it ended, and not when its hour has."""
-    turn = (now - timedelta(minutes=10)).replace(second=30, microsecond=0)
+    turn = hour + timedelta(minutes=20, seconds=30)
     acme: Metered = await new_metered(hour - timedelta(days=40))
     await acme.move(hour - timedelta(days=40), anchor=turn)
-    start = turn.replace(minute=0, second=0)
-    before, after = max(start, turn - timedelta(seconds=20)), turn + timedelta(seconds=5)
-    await acme.tokens(before, 10)
-    await acme.tokens(after, 7)
-    assert await acme.collect() == 1
+    start = hour
+    await acme.tokens(turn - timedelta(seconds=20), 10)
+    await acme.tokens(turn + timedelta(seconds=5), 7)
+    assert await acme.collect(turn + timedelta(minutes=3)) == 1
     (row,) = await acme.rows()
     assert (row["units"], row["starts_at"], row["ends_at"]) == (10, start, turn)
     assert row["period_ends_at"] == turn
@@ -210,3 +208,21 @@ async def test_every_period_has_its_allowance(new_metered: Callable[..., Any], h
         await acme.charged(at, 7)
     await acme.collect()
     assert sorted(row["units"] for row in await acme.rows()) == [2, 2]
+
+
+async def test_a_renewal_that_is_noted_minutes_later_closes_nothing(
+    new_metered: Callable[..., Any], hour: datetime
+) -> None:
+    """Stripe's periods are counted from each one's own start: the new start is noted when it is heard of."""
+    turn = hour - 30 * HOUR
+    acme: Metered = await new_metered(hour - timedelta(days=20))
+    await acme.move(hour - timedelta(days=20), plan="included", anchor=turn)
+    await acme.move(turn + timedelta(minutes=7), anchor=turn)
+    await acme.move(turn + timedelta(minutes=9), plan="metered")
+    for at in (turn + timedelta(minutes=3), turn + timedelta(minutes=8), turn + timedelta(minutes=40)):
+        await acme.charged(at, 4)
+    await acme.collect()
+    rows = await acme.rows()
+    assert sum(row["units"] for row in rows) == 12 - 5
+    assert {row["period_ends_at"] for row in rows} == {rows[-1]["period_ends_at"]}
+    assert all(row["starts_at"] <= row["counts_at"] < row["ends_at"] for row in rows)

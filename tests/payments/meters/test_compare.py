@@ -44,7 +44,8 @@ async def test_where_nothing_differs_the_sums_say_so_and_what_was_sent_is_confir
     await acme.report()
     found = await acme.compare()
     assert found.differences == []
-    (period,) = found.periods
+    period, other = found.periods
+    assert (other.meter, other.used, other.stripe) == (TOKENS, 0, 0)
     assert (period.meter, period.used, period.stripe, period.starts_at) == (SESSIONS, 5, 5, acme.since)
     assert await acme.states() == ["confirmed", "confirmed"]
 
@@ -80,10 +81,12 @@ async def test_what_was_refused_is_told_when_the_reason_is_gone(acme: Metered, h
     await acme.sessions(hour, 3)
     await acme.report()
     await acme.pool.execute("update meter_report set customer = $1", acme.customer)
-    assert await causes(acme) == [("refused", 3)]
+    # And of the customer that its subscription still names Stripe knows nothing.
+    nobody = [("refused", 0)] * 2
+    assert await causes(acme) == [("refused", 3), *nobody]
     assert (await mend(acme)).sent == 1
     assert await acme.at_stripe() == 3
-    assert await causes(acme) == []
+    assert await causes(acme) == nobody
 
 
 async def test_what_nobody_here_told_is_shown_and_left(acme: Metered, hour: datetime) -> None:
@@ -171,3 +174,11 @@ async def test_a_meter_that_stripe_does_not_have(acme: Metered, hour: datetime) 
     await acme.pool.execute("update meter_report set event_name = 'tallystick_unknown'")
     await send(acme.pool, acme.stripe)
     assert ("no_meter", 0) in await causes(acme)
+
+
+async def test_what_somebody_else_told_is_found_where_we_told_nothing(acme: Metered, hour: datetime) -> None:
+    event = MeterEvent(
+        name="tallystick_agent_sessions", identifier=f"y{acme.id}", customer=acme.customer, units=2, at=hour
+    )
+    await send_event(acme.stripe, event)
+    assert await causes(acme) == [("not_ours", -2)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Final
 
 from msgspec import Struct
@@ -36,7 +37,7 @@ class Bucket(Struct, frozen=True, kw_only=True):
 
 def buckets(spans: Sequence[Span], since: datetime, now: datetime) -> Iterator[Bucket]:
     """Every bucket that has ended, and settled, by `now`, and whose hour begins at `since` or later."""
-    for span in spans:
+    for span, following in zip_longest(spans, spans[1:]):
         start = max(span.starts_at, hour_of(since))
         end = now if span.ends_at is None else min(now, span.ends_at)
         while start < end:
@@ -48,7 +49,7 @@ def buckets(spans: Sequence[Span], since: datetime, now: datetime) -> Iterator[B
                 starts_at=start,
                 ends_at=stop,
                 period_starts_at=period.starts_at,
-                period_ends_at=_billed_at(span, period.ends_at),
+                period_ends_at=_billed_at(span, following, period.ends_at),
                 allowances=span.allowances,
                 customer=span.customer,
             )
@@ -78,10 +79,10 @@ def oldest_open(spans: Sequence[Span], now: datetime) -> datetime:
 
 def boundaries(spans: Sequence[Span], since: datetime, now: datetime) -> Iterator[datetime]:
     """The ends of periods between `since` and `now`, the running one's excluded."""
-    for span in spans:
+    for span, following in zip_longest(spans, spans[1:]):
         at = max(span.starts_at, since)
         while at < (span.ends_at or now):
-            end = _billed_at(span, period_at(span.period, at).ends_at)
+            end = _billed_at(span, following, period_at(span.period, at).ends_at)
             if end > now:
                 break
             yield end
@@ -92,6 +93,12 @@ def hour_of(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
-def _billed_at(span: Span, period_ends_at: datetime) -> datetime:
-    """A subscription that ends, or moves to another plan, is billed then."""
-    return period_ends_at if span.ends_at is None else min(period_ends_at, span.ends_at)
+def _billed_at(span: Span, following: Span | None, period_ends_at: datetime) -> datetime:
+    """When the invoice is due. What runs on under another plan, or was noted anew, is billed as it would have been;
+    a subscription that ends, or whose periods are counted from another moment, is billed then."""
+    if span.ends_at is None or period_ends_at <= span.ends_at:
+        return period_ends_at
+    if following is None or following.starts_at != span.ends_at:
+        return span.ends_at
+    period = period_at(following.period, span.ends_at)
+    return period.ends_at if period.starts_at < span.ends_at else span.ends_at

@@ -13,10 +13,12 @@ import asyncpg
 import msgspec
 
 from tallystick.base.database import load_queries
+from tallystick.payments.billing.names import event_name
+from tallystick.payments.errors import PaymentRefused
 from tallystick.payments.meters.billed import Billed, Usage, read_billed, read_usage
 from tallystick.payments.meters.bucket import HOUR, REACHES, Bucket, hour_of, oldest_open
 from tallystick.payments.meters.report import due, minute_of
-from tallystick.payments.meters.send import SHOWN, units_at
+from tallystick.payments.meters.send import NO_METER, SHOWN, meter_id, units_at
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.meter import MeterEvent, meters_by_event, units_between, units_by_hour
 
@@ -109,12 +111,17 @@ async def compare_one(
     scene = await _scene(pool, organization, stripe.livemode, since)
     meters = await meters_by_event(stripe)
     found, confirmed = [*_ours_alone(scene)], list[int]()
+    answering: dict[tuple[str, str, str], str] = {}
+    until = hour_of(scene.billed.now) + HOUR
     for (meter, name, customer), rows in _by_customer(scene).items():
-        if name not in meters:
-            found.append(_difference(scene, meter, hour_of(scene.billed.now), 0, "no_meter", problem=name))
+        try:
+            hours = await units_by_hour(stripe, meter_id(meters, name), customer, scene.since, until)
+        except PaymentRefused as error:
+            cause: Cause = "no_meter" if error.reason == NO_METER else "refused"
+            problem = name if error.reason == NO_METER else f"Stripe tells nothing of {customer} ({error.reason})."
+            found.append(_difference(scene, meter, hour_of(scene.billed.now), 0, cause, problem=problem))
             continue
-        until = hour_of(scene.billed.now) + HOUR
-        hours = await units_by_hour(stripe, meters[name], customer, scene.since, until)
+        answering[meter, name, customer] = meters[name]
         for hour in sorted({hour_of(row.counts_at) for row in rows} | hours.keys()):
             here = [row for row in rows if hour_of(row.counts_at) == hour]
             if sum(row.units for row in here if row.state != "canceled") == hours.get(hour, 0):
@@ -124,7 +131,7 @@ async def compare_one(
             confirmed += [row.id for row in here if row.state == "sent" and there[row.id] == row.units]
             found += _causes(scene, meter, hour, [(row, there[row.id]) for row in here], hours.get(hour, 0))
     await _queries.confirm(pool, ids=confirmed)
-    return Comparison(differences=found, periods=[one async for one in _periods(scene, stripe, meters)])
+    return Comparison(differences=found, periods=[one async for one in _periods(scene, stripe, answering)])
 
 
 def _causes(
@@ -172,18 +179,24 @@ def _by_customer(scene: Scene) -> Mapping[tuple[str, str, str], list[Row]]:
     found: defaultdict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in scene.rows:
         found[row.meter, row.event_name, row.customer].append(row)
+    # What is billed now is looked at even where nothing was told: somebody else may have.
+    for bucket in scene.usage.buckets[-1:]:
+        customer = bucket.customer or scene.billed.customer
+        for meter in bucket.allowances if customer is not None else ():
+            found[meter, event_name(meter), customer or ""]
     return found
 
 
-async def _periods(scene: Scene, stripe: StripeClient, meters: Mapping[str, str]) -> AsyncIterator[PeriodSum]:
+async def _periods(
+    scene: Scene, stripe: StripeClient, answering: Mapping[tuple[str, str, str], str]
+) -> AsyncIterator[PeriodSum]:
     periods: defaultdict[datetime, list[Bucket]] = defaultdict(list)
     for bucket in scene.usage.buckets:
         periods[bucket.period_ends_at].append(bucket)
-    for meter, name, customer in _by_customer(scene):
+    for (meter, _name, customer), id_ in answering.items():
         for members in periods.values():
             first, last = members[0].starts_at, members[-1].ends_at
             start, stop = minute_of(first), minute_of(last)
-            known = name in meters and start < stop
             yield PeriodSum(
                 organization=scene.billed.organization,
                 meter=meter,
@@ -191,7 +204,7 @@ async def _periods(scene: Scene, stripe: StripeClient, meters: Mapping[str, str]
                 ends_at=last,
                 used=sum(scene.usage.used.get((meter, bucket.starts_at), 0) for bucket in members),
                 billable=sum(scene.usage.billable.get((meter, bucket.starts_at), 0) for bucket in members),
-                stripe=await units_between(stripe, meters[name], customer, start, stop) if known else 0,
+                stripe=await units_between(stripe, id_, customer, start, stop) if start < stop else 0,
             )
 
 

@@ -26,6 +26,7 @@ IDENTIFIED: Final = timedelta(hours=23)
 """Stripe knows an identifier for 24 hours at least: until then the same event can be sent again."""
 SHOWN: Final = timedelta(minutes=10)
 """What Stripe has taken is in its sums after that."""
+NO_METER: Final = "no_meter"
 _PASS_MAX: Final = 5_000
 
 _queries = load_queries(__file__, "send.sql")
@@ -121,11 +122,15 @@ async def _ask(stripe: StripeClient, attempt: Attempt) -> tuple[Outcome, str | N
 
 async def units_at(stripe: StripeClient, meters: Mapping[str, str], event: MeterEvent) -> int:
     """What Stripe has in the event's own minute. Raises PaymentRefused where it has no such meter."""
-    meter = meters.get(event.name)
-    if meter is None:
-        raise PaymentRefused(f"There is no meter {event.name} at Stripe.", reason="no_meter")
     minute = minute_of(event.at)
-    return await units_between(stripe, meter, event.customer, minute, minute + MINUTE)
+    return await units_between(stripe, meter_id(meters, event.name), event.customer, minute, minute + MINUTE)
+
+
+def meter_id(meters: Mapping[str, str], name: str) -> str:
+    """Raises PaymentRefused, as Stripe would."""
+    if name not in meters:
+        raise PaymentRefused(f"There is no meter {name} at Stripe.", reason=NO_METER)
+    return meters[name]
 
 
 async def _move(pool: asyncpg.Pool, attempt: Attempt) -> Attempt | tuple[Outcome, str]:
