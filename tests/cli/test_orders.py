@@ -54,7 +54,7 @@ def test_with_four_eyes(tallystick, org):
 
 def test_what_is_rejected_and_what_does_not_exist(tallystick, org):
     made = tallystick("orders", "create", org, "--amount", "10", "--json")
-    assert "rejected by operator:ada: a mistake" in tallystick(
+    assert "failed: rejected: a mistake" in tallystick(
         "orders", "reject", made["id"], "--reason", "a mistake", "--by", "ada"
     )
     assert "nobody has to" not in tallystick("orders", "credit", made["id"], "--reason", "x", code=1)

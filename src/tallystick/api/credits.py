@@ -115,13 +115,22 @@ async def packs(_payer: CurrentPayer, dependencies: Dependencies) -> Response:
 
 
 @router.post("/redeem", openapi_extra=documentation.REDEEM_BODY, responses=documentation.REDEEM)
-async def redeem(request: Request, payer: CurrentPayer, dependencies: Dependencies) -> Response:
-    """Take the free credits of a coupon. A coupon that makes a purchase cheaper goes with `POST /api/credits/purchase`.
-    Wrong codes are answered only so many times an hour."""
+async def redeem(
+    request: Request,
+    payer: CurrentPayer,
+    dependencies: Dependencies,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Take the free credits of a coupon, once for each `Idempotency-Key`. A coupon that makes a purchase cheaper goes
+    with `POST /api/credits/purchase`. Wrong codes are answered only so many times an hour."""
     payer.require_billing()
     given = exact_fields(await request.body(), {"code"})
     done = await dependencies.credits.redeem(
-        payer.id, text(given.get("code"), "code"), redeemed_by=payer.asked_by, address=client_address(request)
+        payer.id,
+        text(given.get("code"), "code"),
+        idempotency_key=idempotency_key,
+        redeemed_by=payer.asked_by,
+        address=client_address(request),
     )
     return ExactJSON(done)
 

@@ -24,6 +24,17 @@ from tallystick.settings import Settings
 
 OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="The order's id, ord_...")]
 
+_INSIDE: Final = (
+    "organization",
+    "created_by",
+    "stripe_payment_intent",
+    "received_minor",
+    "received_currency",
+    "first_approved_by",
+    "approved_by",
+    "rejected_by",
+    "proof",
+)
 _CREDITS_MAX: Final = AMOUNT_MAX_NANO // NANO
 
 
@@ -196,9 +207,8 @@ def _show(order: Order, as_json: bool) -> None:
 
 def _as_dict(order: Order) -> dict[str, object]:
     """As its customer sees it, and what only operators do."""
-    inside = ("organization", "stripe_payment_intent", "first_approved_by", "approved_by", "proof", "created_by")
     known = msgspec.structs.asdict(order)
-    return {**shown(order, None), **{name: known[name] for name in inside}, "received_minor": order.received_minor}
+    return {**shown(order, None), **{name: known[name] for name in _INSIDE}}
 
 
 def _money(minor: int, currency: str) -> str:

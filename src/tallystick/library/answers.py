@@ -9,7 +9,9 @@ import msgspec
 from tallystick.base.errors import TallystickError
 
 Amount = Decimal | int | float
-TransactionType = Literal["purchase", "deduction", "grant", "expiry", "reversal", "adjustment"]
+TransactionType = Literal[
+    "purchase", "deduction", "grant", "expiry", "reversal", "adjustment", "refund", "dispute", "collection"
+]
 
 
 class BalanceResponse(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from tallystick.library.answers import (
     DeductResponse,
     HistoryResponse,
     PurchaseResponse,
+    RedeemResponse,
 )
 from tallystick.library.remote import Question
 
@@ -69,9 +70,16 @@ class CreditClient:
         *,
         pack: str | None = None,
         idempotency_key: str | None = None,
+        coupon: str | None = None,
+        save_card: bool = False,
     ) -> PurchaseResponse:
         """Start the purchase of an amount or of a pack; the same `idempotency_key` gives the same session."""
-        return remote.answer(self._ask(remote.purchase(user_id, amount, pack, idempotency_key)), PurchaseResponse)
+        asked = remote.purchase(user_id, amount, pack, idempotency_key, coupon, save_card)
+        return remote.answer(self._ask(asked), PurchaseResponse)
+
+    def redeem(self, user_id: str | None = None, *, code: str, idempotency_key: str | None = None) -> RedeemResponse:
+        """Take the free credits of a coupon; the same `idempotency_key` takes them once."""
+        return remote.answer(self._ask(remote.redeem(user_id, code, idempotency_key)), RedeemResponse)
 
     def deduct(self, user_id: str, amount: Amount, request_id: str | None = None) -> DeductResponse:
         """Charge for usage. The same `request_id` is charged once, however often it is sent.
@@ -142,9 +150,18 @@ class AsyncCreditClient:
         *,
         pack: str | None = None,
         idempotency_key: str | None = None,
+        coupon: str | None = None,
+        save_card: bool = False,
     ) -> PurchaseResponse:
         """Start the purchase of an amount or of a pack; the same `idempotency_key` gives the same session."""
-        return remote.answer(await self._ask(remote.purchase(user_id, amount, pack, idempotency_key)), PurchaseResponse)
+        asked = remote.purchase(user_id, amount, pack, idempotency_key, coupon, save_card)
+        return remote.answer(await self._ask(asked), PurchaseResponse)
+
+    async def redeem(
+        self, user_id: str | None = None, *, code: str, idempotency_key: str | None = None
+    ) -> RedeemResponse:
+        """Take the free credits of a coupon; the same `idempotency_key` takes them once."""
+        return remote.answer(await self._ask(remote.redeem(user_id, code, idempotency_key)), RedeemResponse)
 
     async def deduct(self, user_id: str, amount: Amount, request_id: str | None = None) -> DeductResponse:
         """Charge for usage. The same `request_id` is charged once, however often it is sent.

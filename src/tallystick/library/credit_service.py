@@ -148,14 +148,24 @@ class CreditService:
         )
 
     async def redeem(
-        self, user_id: str, code: str, *, redeemed_by: str | None = None, address: str | None = None
+        self,
+        user_id: str,
+        code: str,
+        *,
+        idempotency_key: str | None = None,
+        redeemed_by: str | None = None,
+        address: str | None = None,
     ) -> RedeemResponse:
-        """Take the free credits of a coupon. Raises UnknownCoupon, CouponUsedUp, CouponNotValid, CouponNotFitting."""
+        """Take the free credits of a coupon; the same `idempotency_key` takes them once.
+
+        Raises UnknownCoupon, CouponUsedUp, CouponNotValid, CouponNotFitting."""
         async with self._pool.acquire() as connection:
             organization, account = await resolve_payer(connection, user_id)
         coupon = await self._coupon(code, organization, address)
         buyer = Buyer(organization=organization, account=account, user_id=redeemed_by or user_id)
-        done = await redeem(self._pool, buyer, coupon, now=self._now())
+        if idempotency_key is not None:
+            text(idempotency_key, "Idempotency-Key")
+        done = await redeem(self._pool, buyer, coupon, request_id=idempotency_key, now=self._now())
         return RedeemResponse(
             credits=to_decimal(done.credits),
             expires_at=done.expires_at,

@@ -76,15 +76,37 @@ def history(user_id: str | None, limit: int, cursor: str | None, only: str | Non
     return Question(method="GET", url="/api/credits/history", params=params)
 
 
-def purchase(user_id: str | None, amount: Amount | None, pack: str | None, idempotency_key: str | None) -> Question:
+def purchase(
+    user_id: str | None,
+    amount: Amount | None,
+    pack: str | None,
+    idempotency_key: str | None,
+    coupon: str | None = None,
+    save_card: bool = False,
+) -> Question:
     """Raises InvalidAmount."""
-    bought = {"amount": None if amount is None else to_decimal(nanocredits(amount)), "pack": pack}
+    bought = {
+        "amount": None if amount is None else to_decimal(nanocredits(amount)),
+        "pack": pack,
+        "coupon": coupon,
+        "save_card": save_card or None,
+    }
     return Question(
         method="POST",
         url="/api/credits/purchase",
         params=_given(user_id=user_id),
         headers={**_JSON, "idempotency-key": idempotency_key or str(new_id())},
         content=strict_json.dumps({name: value for name, value in bought.items() if value is not None}),
+    )
+
+
+def redeem(user_id: str | None, code: str, idempotency_key: str | None) -> Question:
+    return Question(
+        method="POST",
+        url="/api/credits/redeem",
+        params=_given(user_id=user_id),
+        headers={**_JSON, "idempotency-key": idempotency_key or str(new_id())},
+        content=strict_json.dumps({"code": code}),
     )
 
 

@@ -22,6 +22,10 @@ _KINDS: Final[Mapping[TransactionType, tuple[str, ...]]] = {
     "expiry": ("expiry",),
     "reversal": ("reversal",),
     "adjustment": ("adjustment",),
+    "refund": ("refund",),
+    "dispute": ("dispute",),
+    # What was bought later and paid what was owed.
+    "collection": ("collection",),
 }
 _TYPES: Final[Mapping[str, TransactionType]] = {kind: type_ for type_, kinds in _KINDS.items() for kind in kinds}
 

@@ -105,8 +105,8 @@ async def test_with_four_eyes_who_made_it_cannot_release_it(pool, order_by_hand)
 async def test_what_was_rejected_is_over_and_says_why(shop, pool, order_by_hand):
     order = await order_by_hand()
     after = await reject(pool, order.id, reason="no such contract", by=BOB)
-    assert (after.state, after.reason) == ("failed", "rejected by operator:bob: no such contract")
-    with pytest.raises(Conflict, match="no such contract"):
+    assert (after.state, after.reason, after.rejected_by) == ("failed", "rejected: no such contract", BOB)
+    with pytest.raises(Conflict, match=r"rejected: no such contract \(operator:bob\)"):
         await approve(pool, order.id, proof="seen", by=ADA, four_eyes=False)
     with pytest.raises(Conflict, match="already"):
         await reject(pool, order.id, reason="again", by=ADA)

@@ -169,6 +169,17 @@ async def test_free_credits_come_at_once_as_often_as_they_may_and_expire(shop, c
         await redeem(pool, shop.buyer, coupon(percent_off=50), now=moment)
 
 
+@pytest.mark.parametrize("each", [1, "unlimited"])
+async def test_the_same_request_for_free_credits_gives_them_once(shop, coupon, pool, each):
+    welcome = coupon("WELCOME", free_credits=Decimal(5), per_organization_max=each)
+    moment = now()
+    done = await asyncio.gather(
+        *(redeem(pool, shop.buyer, welcome, request_id="click-1", now=moment) for _ in range(5))
+    )
+    assert len(set(map(repr, done))) == 1
+    assert (await shop.balance(), await taken(pool, "WELCOME")) == (5 * 10**9, 1)
+
+
 async def test_who_guesses_codes_is_stopped_and_who_knows_one_is_not_counted(shop, coupon, pool):
     known = Version(
         id=1, kind="coupon", name="HALF", effective_from=now() - timedelta(days=1), document=coupon(percent_off=50),

@@ -17,6 +17,11 @@ def test_money_that_comes_late_still_counts():
         assert may_become(state, "paid"), state
 
 
+def test_the_end_of_the_page_is_the_end_whatever_is_told_first():
+    assert may_become("failed", "expired")
+    assert not may_become("expired", "failed")
+
+
 def test_what_is_paid_is_never_expired_or_failed():
     paid = set(STATES) - UNPAID - {"expired", "failed"}
     assert not any(may_become(state, end) for state, end in product(paid, ("expired", "failed")))

@@ -38,7 +38,7 @@ async def approve(pool: asyncpg.Pool, order_id: str, *, proof: str, by: str, fou
         if order.kind != "manual":
             raise Conflict(f"Order {order.id} is paid through the payment provider: nobody has to approve it.")
         if order.state == "failed":
-            raise Conflict(f"Order {order.id} was rejected: {order.reason}. Make a new one.")
+            raise Conflict(f"Order {order.id} was {order.reason} ({order.rejected_by}). Make a new one.")
         return await _release(connection, order, proof=proof, by=by, four_eyes=four_eyes)
 
 
@@ -63,7 +63,8 @@ async def reject(pool: asyncpg.Pool, order_id: str, *, reason: str, by: str) -> 
         _refuse_credited(order)
         if order.kind != "manual":
             raise Conflict(f"Order {order.id} is paid through the payment provider: refund it instead.")
-        if not await end_unpaid(connection, order, "failed", by=by, reason=f"rejected by {by}: {reason}"):
+        # Its customer reads why, and not which of the operators says so.
+        if not await end_unpaid(connection, order, "failed", by=by, reason=f"rejected: {reason}", rejected_by=by):
             raise Conflict(f"Order {order.id} is {order.state} already: {order.reason}.")
         return await lock_known(connection, order_id)
 

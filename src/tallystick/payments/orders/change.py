@@ -26,6 +26,7 @@ _FIELDS: Final = (
     "paid_credits",
     "first_approved_by",
     "approved_by",
+    "rejected_by",
     "proof",
     "received_minor",
     "received_currency",

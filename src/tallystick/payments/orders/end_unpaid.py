@@ -27,13 +27,14 @@ async def end_unpaid(
     by: str,
     reason: str | None = None,
     final: bool = True,
+    rejected_by: str | None = None,
 ) -> bool:
     """Note on a locked order that it was not paid so far; False where it was, or where that is known already.
 
     `final` says that it cannot be paid any more on the way it was to be paid on."""
     ended = may_become(order.state, state)
     if ended:
-        await change(connection, order, state, by=by, reason=reason)
+        await change(connection, order, state, by=by, reason=reason, rejected_by=rejected_by)
     if final and (ended or order.state in {"expired", "failed"}):
         await give_back(connection, order)
     return ended

@@ -18,7 +18,8 @@ _NEXT: Final[dict[OrderState, frozenset[OrderState]]] = {
     "awaiting_payment": frozenset({"paid", "credited", "expired", "failed"}),
     # A declined card may be followed by a good one, and a session that nobody finished still ends.
     "failed": frozenset({"expired", "paid", "credited"}),
-    "expired": frozenset({"failed", "paid", "credited"}),
+    # The end of the page it was to be paid on, whatever was tried there before.
+    "expired": frozenset({"paid", "credited"}),
     "paid": frozenset({"credited", "refunded", "disputed"}),
     "credited": frozenset({"refunded", "disputed"}),
     "refunded": frozenset({"credited", "disputed", "paid"}),

@@ -53,6 +53,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     proof: str | None
     first_approved_by: str | None
     approved_by: str | None
+    rejected_by: str | None
     received_minor: int | None
     received_currency: str | None
     refunded_minor: int

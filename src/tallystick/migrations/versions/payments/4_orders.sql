@@ -8,6 +8,7 @@ alter table payment_order
     add column reference text,
     add column proof text,
     add column approved_by text,
+    add column rejected_by text,
     -- Why it is as it is: the code of a decline, what about a payment did not fit.
     add column reason text,
     add column paid_at timestamptz,

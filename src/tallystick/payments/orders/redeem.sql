@@ -1,0 +1,2 @@
+-- name: redeemed^
+select amount, expires_at from lot where id = :operation;
