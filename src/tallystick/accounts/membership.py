@@ -66,6 +66,14 @@ def require_grant(own: Role, role: Role) -> None:
         raise Forbidden("Only an owner can make, change or remove an owner.", details={"roles": [Role.OWNER]})
 
 
+async def user_named(connection: asyncpg.Connection, name: str) -> str:
+    """The id of the user with this id or e-mail, for the operator. Raises NotFound."""
+    found = await queries.user_named(connection, name=name) if name.isascii() and name.isprintable() else None
+    if found is None:
+        raise NotFound("There is no user with this e-mail or id.")
+    return str(found)
+
+
 async def change_role(connection: asyncpg.Connection, organization: str, user_id: str, role: Role, *, by: str) -> Role:
     """Give a member another role; returns the one they had."""
     async with connection.transaction():

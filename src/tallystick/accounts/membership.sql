@@ -18,3 +18,6 @@ delete from member where organization = :organization and user_id = :user_id;
 
 -- name: is_personal(organization, user_id)$
 select exists (select from app_user where id = :user_id and personal_organization = :organization);
+
+-- name: user_named(name)$
+select id from app_user where id = :name or email = lower(:name);

@@ -141,14 +141,16 @@ def set_one(
 
 def set_credential(
     name: Annotated[str, typer.Argument(help="The name that a catalog's `credential = { sealed = NAME }` uses.")],
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Seal a provider's secret, read from standard input, never from the command line."""
+    who = operator(by)
     secret = typer.prompt("Secret", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
 
     async def work(pool: asyncpg.Pool, settings: Settings) -> None:
         async with pool.acquire() as connection, connection.transaction():
-            await credential.set(connection, sealer(settings), owner=OPERATOR, name=name, secret=secret)
+            await credential.set(connection, sealer(settings), owner=OPERATOR, name=name, secret=secret, by=who)
             # Running gateways read their catalog again, and the secret with it.
             await connection.execute("select announce('catalog', '')")
 

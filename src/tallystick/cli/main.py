@@ -16,6 +16,7 @@ from tallystick.cli import (
     credit,
     demo,
     mail,
+    members,
     meters,
     orders,
     plans,
@@ -42,6 +43,7 @@ server.register(app)
 catalog.register(app)
 plans.register(app)
 accounts.register(app)
+members.register(app)
 subscriptions.register(app)
 stripe.register(app)
 credit.register(app)
