@@ -64,6 +64,8 @@ def test_a_card_that_declines_is_tried_for_a_week(stand, setting):
     bill = stand.v1.invoices.retrieve(bill.id)
     assert (bill.status, bill.attempt_count, bill.next_payment_attempt) == ("open", 4, None)
     assert stand.types("invoice.payment_failed") == ["invoice.payment_failed"] * 4
+    updates = stand.v1.events.list({"type": "invoice.updated", "limit": 4}).data[::-1]
+    assert [update.data.previous_attributes.to_dict().get("attempt_count") for update in updates] == [0, 1, 2, 3]
     last = stand.v1.events.list({"limit": 1, "type": "customer.subscription.*"}).data[0]
     assert last.type == ("customer.subscription.deleted" if setting == "canceled" else "customer.subscription.updated")
     if setting == "canceled":

@@ -120,7 +120,12 @@ def _failed(world: World, bill: Object) -> None:
         retries[bill["id"]] = done + 1
         world.later(following, "invoice.retry", bill["id"])
     bill["next_payment_attempt"] = following
-    previous = {"attempted": False, "attempt_count": bill["attempt_count"] - 1, "next_payment_attempt": planned}
+    before = bill["attempt_count"] - 1
+    previous: Object = {"attempt_count": before}
+    if not before:
+        previous["attempted"] = False
+    if planned != following:
+        previous["next_payment_attempt"] = planned
     world.emit("invoice.updated", bill, previous=previous)
     world.emit("invoice.payment_failed", bill)
     standing.unpaid(world, subscription, bill)
