@@ -30,6 +30,7 @@ from tallystick.reservations.lanes import Lanes
 
 SERVICE_TOKEN = "service-token-of-the-tests"
 CATALOG = '[[pack]]\nslug = "standard"\nname = "Standard"\namount = 25\ncredits = 25\n'
+CATALOG += '[[coupon]]\ncode = "HALF"\npercent_off = 50\n[[coupon]]\ncode = "FREE"\nfree_credits = 5\n'
 
 
 @dataclass

@@ -5,9 +5,12 @@ import pytest
 
 import tallystick
 from tallystick.accounts import user
+from tallystick.accounts.organization import resolve_payer
 from tallystick.base.errors import Conflict, InsufficientCreditsError, InvalidInput, NotFound, Unavailable
 from tallystick.base.ids import new_id
 from tallystick.ledger import verify as ledger_verify
+from tallystick.ledger.account import PlatformAccount, count_lanes, platform_account
+from tallystick.ledger.post import Transfer, post
 from tallystick.library.answers import DeductFailure, Deduction, DeductResponse
 from tallystick.library.credit_service import CreditService
 from tallystick.payments.errors import PurchasesClosed
@@ -179,3 +182,17 @@ async def test_connect_opens_and_closes_all_of_it(dsn, ada, fund, stripe_address
         assert started.session_id.startswith("cs_test_")
     with pytest.raises(Unavailable):
         await opened._lanes.deduct(new_id(), 1048576, 1)
+
+
+@pytest.mark.parametrize("kind", ["refund", "dispute", "collection"])
+async def test_history_tells_what_went_back(service, ada, fund, pool, kind):
+    await fund(ada.user_id)
+    async with pool.acquire() as connection, connection.transaction():
+        _organization, account = await resolve_payer(connection, ada.user_id)
+        lanes = await count_lanes(connection)
+        clearing = platform_account(PlatformAccount.STRIPE_CLEARING, account % lanes)
+        taken = Transfer(debit=account, credit=clearing, amount=10**9)
+        await post(connection, operation=new_id(), kind=kind, transfers=[taken], fingerprint="x")
+    lines = (await service.history(ada.user_id)).transactions
+    assert [(line.type, line.amount) for line in lines] == [(kind, -1), ("grant", 5)]
+    assert len((await service.history(ada.user_id, only=kind)).transactions) == 1

@@ -1,10 +1,13 @@
 """Somebody buys $25 over HTTP, pays at Stripe, and the signed webhook brings the credits: once, and only that one."""
 
+import asyncio
 import json
 
 import httpx
 import pytest
 
+from tallystick import AsyncCreditClient, CreditClient
+from tallystick.base.errors import Conflict, NotFound
 from tallystick.payments.stripe.signature import sign
 
 SECRET = "whsec_of_the_tests"
@@ -96,3 +99,20 @@ async def test_the_pages_after_paying_promise_nothing(http):
     paid = await http.get("/api/credits/purchase/paid")
     assert (paid.status_code, "as soon as the payment is confirmed" in paid.text) == (200, True)
     assert (await http.get("/api/credits/purchase/anything")).status_code == 404
+
+
+async def test_coupons_through_the_clients(server, http):
+    async with AsyncCreditClient(server.url, session_token=server.session) as client:
+        bought = await client.purchase(pack="standard", coupon="half", save_card=True)
+        order = (await http.get(f"/api/orders/{bought.order_id}")).json()
+        assert (order["amount"], order["credits"], order["coupon"]) == (12.5, 25, "HALF")
+        for _ in range(2):
+            given = await client.redeem(code="free", idempotency_key="click-1")
+            assert (given.credits, given.balance, given.expires_at) == (5, 5, None)
+        with pytest.raises(Conflict):
+            await client.redeem(code="free")
+    with CreditClient(server.url, session_token=server.session) as client:
+        with pytest.raises(NotFound):
+            await asyncio.to_thread(client.redeem, code="none")
+        with pytest.raises(Conflict):
+            await asyncio.to_thread(client.purchase, pack="standard", coupon="half")
