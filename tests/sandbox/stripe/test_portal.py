@@ -137,6 +137,8 @@ def test_nobody_reaches_what_is_another_s(stand, subscriber):
     assert do(stranger, "cancel", subscription=made.id).status_code == 422
     assert do(stranger, "change", subscription=made.id, price=other.id).status_code == 422
     assert again(stand, made).cancel_at is None
+    stand.v1.customers.delete(stranger.customer)
+    assert httpx.get(stranger.url).status_code == 410
     with pytest.raises(stripe.InvalidRequestError, match="No such customer"):
         stand.v1.billing_portal.sessions.create({"customer": "cus_nobody"})
 

@@ -4,6 +4,7 @@ import datetime as dt
 import itertools
 
 import pytest
+import stripe
 
 DAY_S = 24 * 3600
 
@@ -191,6 +192,14 @@ def test_a_customer_who_is_gone_has_no_subscriptions(stand):
     made = stand.subscribe(stand.payer(), stand.price())
     stand.v1.customers.delete(made.customer)
     assert again(stand, made).status == "canceled"
+    gone = {"customer": made.customer}
+    with pytest.raises(stripe.InvalidRequestError, match="No such customer"):
+        stand.v1.subscriptions.create({**gone, "items": [{"price": stand.price().id}]})
+    with pytest.raises(stripe.InvalidRequestError, match="No such customer"):
+        stand.v1.billing_portal.sessions.create(gone)
+    page = {"success_url": "http://127.0.0.1:9/", "line_items": [{"price": stand.price().id, "quantity": 1}]}
+    with pytest.raises(stripe.InvalidRequestError, match="No such customer"):
+        stand.v1.checkout.sessions.create({**gone, **page, "mode": "subscription"})
     stand.pass_days(70)
     assert statuses(stand, made) == [("create", "paid")]
 

@@ -34,7 +34,7 @@ def create(call: Call) -> Object:
     free = subscribes and subscription_checkout.has_trial(template)
     parameters.finish()
     if given["customer"] is not None:
-        world.get("customer", given["customer"], param="customer")
+        world.living("customer", given["customer"], param="customer")
     unpaid = [free and found["recurring"] is not None for found, _, _ in items]
     total = sum(line_item.cost(found, n) for (found, _, n), nothing in zip(items, unpaid, strict=True) if not nothing)
     currency = items[0][0]["currency"]

@@ -129,7 +129,9 @@ class PortalPage:
 
     def _session(self, request: Request) -> Object | None:
         session = self._world.objects.get("billing_portal.session", {}).get(request.path_params["id"])
-        return session if session is not None and portal_session.use(self._world, session) else None
+        if session is None or "deleted" in self._world.get("customer", session["customer"]):
+            return None
+        return session if portal_session.use(self._world, session) else None
 
 
 def _state(found: Object) -> str:

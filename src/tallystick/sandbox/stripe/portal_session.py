@@ -25,8 +25,7 @@ def create(call: Call) -> Object:
     asked = parameters.level("flow_data")
     flow = None if asked is None else _read_flow(world, asked, customer)
     parameters.finish()
-    if "deleted" in world.get("customer", customer, param="customer"):
-        raise Refusal(400, f"No such customer: '{customer}'", code="resource_missing", param="customer")
+    world.living("customer", customer, param="customer")
     kind = "billing_portal.configuration"
     used = portal_configuration.default(world) if named is None else world.get(kind, named, param="configuration")
     identifier = world.identifiers.new("bps_")

@@ -33,7 +33,7 @@ def create(call: Call) -> Object:
     parameters.choice("proration_behavior", plan_change.BEHAVIORS)
     parameters.finish()
     terms = Terms(customer, items, trial_end, fields=fields, attempt=behavior != "default_incomplete")
-    _living_customer(world, customer)
+    world.living("customer", customer, param="customer")
     subscribe.check_method(world, terms, amount=subscribe.amount_now(terms))
     return subscribe.start(world, terms)
 
@@ -140,11 +140,6 @@ def schedule_cancellation(world: World, found: Object, cancel_at: int | None, *,
     changes = {"cancel_at": cancel_at, "cancel_at_period_end": at_period_end}
     standing.change(world, found, **changes, **asked_to_cancel(found, cancel_at, world.now()))
     renewal.plan(world, found)
-
-
-def _living_customer(world: World, named: str) -> None:
-    if "deleted" in world.get("customer", named, param="customer"):
-        raise Refusal(400, f"No such customer: '{named}'", code="resource_missing", param="customer")
 
 
 def _shown(row: Object, status: str | None) -> bool:

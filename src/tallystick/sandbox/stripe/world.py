@@ -98,6 +98,13 @@ class World:
             raise missing(kind, identifier, param=param)
         return found
 
+    def living(self, kind: str, identifier: str, *, param: str) -> Object:
+        """What a parameter names, unless it was deleted: that can only be looked at."""
+        found = self.get(kind, identifier, param=param)
+        if "deleted" in found:
+            raise missing(kind, identifier, param=param)
+        return found
+
     def find(self, identifier: str) -> Object | None:
         """Whatever has this id."""
         return next((table[identifier] for table in self.objects.values() if identifier in table), None)
