@@ -183,3 +183,27 @@ async def test_without_stripe_nothing_can_be_subscribed_to_and_the_status_is_sti
     answer = await closed.post("/api/billing/checkout", json=own, headers=bearer)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "purchases_closed")
     assert (await closed.get("/api/billing/status", headers=bearer)).status_code == 200
+
+
+async def _invoice(pool, organization, id_, *, day, status="paid"):
+    await pool.execute(
+        """insert into stripe_invoice (id, organization, livemode, number, status, currency, amount_due_minor,
+               amount_paid_minor, period_starts_at, period_ends_at, hosted_url, created_at)
+           values ($1, $2, false, $1, $3, 'usd', 9900, 9900, $4, $4, 'https://invoice.example/1', $4)""",
+        id_, organization, status, LONG_AGO + timedelta(days=day),
+    )  # fmt: skip
+
+
+async def test_invoices_are_listed_the_newest_first_page_by_page_and_no_drafts(api, bearer, pool, welcome):
+    other = await user.sign_up(pool, email="eve@example.com", password="correct horse")
+    for number in range(3):
+        await _invoice(pool, welcome.organization_id, f"in_{number}", day=number)
+    await _invoice(pool, welcome.organization_id, "in_draft", day=9, status="draft")
+    await _invoice(pool, other.organization_id, "in_of_others", day=9)
+    first = (await api.get("/api/billing/invoices?limit=2", headers=bearer)).json()
+    assert [one["id"] for one in first["invoices"]] == ["in_2", "in_1"]
+    assert first["invoices"][0]["url"] == "https://invoice.example/1"
+    last = (await api.get(f"/api/billing/invoices?limit=2&cursor={first['next_cursor']}", headers=bearer)).json()
+    assert ([one["id"] for one in last["invoices"]], last["next_cursor"]) == (["in_0"], None)
+    theirs = (await api.get("/api/billing/invoices?cursor=in_of_others", headers=bearer)).json()
+    assert theirs["invoices"] == []

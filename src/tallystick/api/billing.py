@@ -83,7 +83,7 @@ async def list_invoices(
     found = await invoices(
         dependencies.pool,
         caller.organization,
-        livemode=_stripe(dependencies).livemode,
+        livemode=None if dependencies.stripe is None else dependencies.stripe.livemode,
         before=cursor,
         limit=limit,
     )

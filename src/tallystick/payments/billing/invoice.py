@@ -77,11 +77,12 @@ async def invoices(
     connection: asyncpg.Connection | asyncpg.Pool,
     organization: str,
     *,
-    livemode: bool,
+    livemode: bool | None = None,
     before: str | None = None,
     limit: int = 50,
 ) -> Sequence[Invoice]:
-    """An organization's invoices, the newest first, those older than the invoice `before`; drafts are none yet."""
+    """An organization's invoices, the newest first, those older than the invoice `before`; drafts are none yet. Of test
+    mode and of live mode where `livemode` does not say which."""
     if before is not None and not is_text_id(before):
         return []
     rows = queries.list_page(connection, organization=organization, livemode=livemode, before=before, row_limit=limit)

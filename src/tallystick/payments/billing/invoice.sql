@@ -37,7 +37,8 @@ where p.payment_intent = :payment_intent;
 
 -- name: list_page
 select * from stripe_invoice
-where organization = :organization and livemode = :livemode and status <> 'draft'
+where organization = :organization and livemode = coalesce(:livemode, livemode)
+    and status <> 'draft'
     and (:before::text is null or (created_at, id) < (
         select created_at, id from stripe_invoice where id = :before and organization = :organization))
 order by created_at desc, id desc
