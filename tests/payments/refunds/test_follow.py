@@ -143,3 +143,37 @@ async def test_other_credits_pay_a_debt_too_and_the_oldest_first(till, pool):
     assert await collect_due(pool) == 0
     assert [row["open"] for row in await pool.fetch("select open from debt order by began_at")] == [0, 5 * 10**9]
     assert (await books(pool))["held back"] == [("freeze",)]
+
+
+async def test_a_second_payment_of_an_order_goes_back_without_touching_it(till, pool):
+    paid = await till.buy()
+    order = await till.order(paid)
+    second = await till.stripe.v1.payment_intents.create_async(
+        {
+            "amount": 2500,
+            "currency": "usd",
+            "customer": till.shop.customer,
+            "payment_method": "pm_card_visa",
+            "confirm": True,
+            "metadata": {"order_id": order.id, "organization": order.organization, "user_id": order.created_by},
+        }
+    )
+    twice = Paid(order.id, second.id, second.latest_charge)
+    await told(till, twice)
+    await till.refund(twice)
+    await told(till, twice)
+    assert (await till.shop.balance(), (await till.order(paid)).state) == (25 * 10**9, "credited")
+    assert await till.shop.broken_laws() == []
+    assert await pool.fetchval("select count(*) from refund") == 0
+
+
+async def test_more_than_was_paid_is_set_aside_for_a_person(till, pool):
+    paid = await till.buy()
+    await till.refund(paid, 1000)
+    await told(till, paid)
+    await till.dispute(paid, amount=2500)
+    await told(till, paid)
+    assert {state for state, _ in await till.shop.events()} == {"processed", "ignored", "quarantined"}
+    assert (await till.order(paid)).disputed_minor == 0
+    assert "2500 of a payment of which 1500 is left" in " ".join(reason or "" for _, reason in await till.shop.events())
+    assert any("was paid with 2500, and 3500 went back" in problem for problem in await till.shop.broken_laws())

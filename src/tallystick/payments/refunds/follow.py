@@ -102,7 +102,7 @@ async def apply(connection: asyncpg.Connection, seen: Seen) -> Ending:
         order = await lock(connection, order_id) or order
         if ending[0] == "quarantined" and order.state != "paid":
             return ending
-    if order.operation is not None and order.stripe_payment_intent != payment.id:
+    if order.stripe_payment_intent not in ({payment.id} if order.operation is not None else {None, payment.id}):
         return "ignored", f"it is about {payment.id}, which credited nothing: order {order.id} was paid by another"
     if order.operation is None and order.state not in {"paid", "refunded", "disputed"}:
         return "ignored", f"order {order.id} was not paid"
