@@ -149,6 +149,24 @@ def test_an_expired_session_subscribes_nobody(stand):
     assert stand.v1.subscriptions.list({"status": "all"}).data == []
 
 
+def test_what_was_tried_before_it_expired_can_be_paid_no_more(stand):
+    price = stand.price()
+    sold_once = {"price_data": {"currency": "usd", "unit_amount": 500, "product_data": {"name": "x"}}, "quantity": 1}
+    subscribing, paying = checkout(stand, price), checkout(stand, sold_once, mode="payment")
+    asked = []
+    for session in (subscribing, paying):
+        card = {"email": "late@example.com", "method": "card", "number": "4000002500003155"}
+        asked.append(httpx.post(session.url, data=card).headers["location"])
+    stand.v1.checkout.sessions.expire(paying.id)
+    stand.pass_days(1.1)
+    assert stand.v1.checkout.sessions.retrieve(subscribing.id).status == "expired"
+    for question in asked:
+        assert httpx.post(f"{stand.address}{question}", data={"result": "passed"}).status_code == 410
+    assert {intent.status for intent in stand.v1.payment_intents.list({}).data} == {"canceled"}
+    (made,) = stand.v1.subscriptions.list({"status": "all"}).data
+    assert made.status == "incomplete_expired"
+
+
 def test_modes_and_prices_must_agree(stand):
     price = stand.price()
     once = {"price_data": {"currency": "usd", "unit_amount": 500, "product_data": {"name": "x"}}, "quantity": 1}

@@ -102,11 +102,15 @@ def complete(world: World, session: Object, payment_status: str) -> None:
 
 
 def close(world: World, session: Object) -> None:
-    """Ends an open session unpaid."""
+    """Ends an open session unpaid. Nobody can pay then what somebody tried to pay before."""
     if session["status"] != "open":
         message = f'Only Checkout Sessions with a status in ["open"] can be expired. This one is {session["status"]}.'
         raise Refusal(400, message)
     session |= {"status": "expired", "url": None}
+    if session["mode"] == "subscription":
+        subscription_checkout.abandon(world, session)
+    elif session["payment_intent"] is not None:
+        payment_intent.call_off(world, world.get("payment_intent", session["payment_intent"]), "expired")
     world.emit("checkout.session.expired", session)
 
 

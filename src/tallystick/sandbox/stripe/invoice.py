@@ -140,8 +140,7 @@ def drop_payment(world: World, invoice: Object) -> None:
             raise Refusal(400, "The payment of this invoice is processing.", code="payment_intent_unexpected_state")
         if made["status"] == "open":
             invoice_payment.cancel(world, made)
-            intent |= {"status": "canceled", "canceled_at": world.now(), "cancellation_reason": "void_invoice"}
-            world.emit("payment_intent.canceled", intent)
+            payment_intent.call_off(world, intent, "void_invoice")
 
 
 def subscription_of(world: World, invoice: Object) -> Object:

@@ -119,9 +119,13 @@ def cancel(call: Call) -> Object:
     if intent["status"] in {"succeeded", "processing", "canceled"}:
         message = f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}."
         raise Refusal(400, message, code="payment_intent_unexpected_state")
-    intent |= {"status": "canceled", "canceled_at": call.world.now(), "cancellation_reason": reason}
-    call.world.emit("payment_intent.canceled", intent)
+    call_off(call.world, intent, reason)
     return intent
+
+
+def call_off(world: World, intent: Object, reason: str | None) -> None:
+    intent |= {"status": "canceled", "canceled_at": world.now(), "cancellation_reason": reason, "next_action": None}
+    world.emit("payment_intent.canceled", intent)
 
 
 def update(call: Call) -> Object:

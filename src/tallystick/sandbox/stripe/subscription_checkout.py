@@ -1,12 +1,11 @@
 """Checkout of a subscription: what the session says of it, and how it begins when the customer pays."""
 
-from tallystick.sandbox.stripe import collection, customer, invoice, invoice_line, subscribe
+from tallystick.sandbox.stripe import collection, customer, invoice, invoice_line, standing, subscribe
 from tallystick.sandbox.stripe.amount import format_amount
 from tallystick.sandbox.stripe.metadata import merged
 from tallystick.sandbox.stripe.parameters import Parameters
 from tallystick.sandbox.stripe.payment_method import give, instrument_of
 from tallystick.sandbox.stripe.refusal import Refusal, invalid_parameter
-from tallystick.sandbox.stripe.standing import change
 from tallystick.sandbox.stripe.subscription_item import Wanted, check
 from tallystick.sandbox.stripe.subscription_parameters import read_trial, read_trial_settings
 from tallystick.sandbox.stripe.world import Object, World
@@ -65,6 +64,13 @@ def pay(world: World, session: Object, method: Object | None) -> bool:
         world.keep("session_of_intent")[intent["id"]] = session["id"]
     collection.collect(world, bill, method, present=True)
     return False
+
+
+def abandon(world: World, session: Object) -> None:
+    """Nobody comes back to pay: a subscription that waits for it is over."""
+    begun = _begun(world, session)
+    if begun is not None and begun["status"] == "incomplete":
+        standing.expire(world, begun)
 
 
 def result(world: World, session: Object) -> Object:
@@ -140,7 +146,7 @@ def _begin_free(world: World, session: Object, method: Object | None) -> bool:
     begun = _begin(world, session)
     if method is not None:
         world.emit("payment_method.attached", give(world, method["id"], begun["customer"]))
-        change(world, begun, default_payment_method=method["id"])
+        standing.change(world, begun, default_payment_method=method["id"])
     return True
 
 
