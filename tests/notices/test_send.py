@@ -12,6 +12,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tallystick.accounts import organization, user
+from tallystick.base.errors import Conflict
 from tallystick.base.sealed import Sealer
 from tallystick.notices import delivery, endpoint
 from tallystick.notices.backoff import DELAYS
@@ -378,3 +379,14 @@ async def test_a_test_goes_to_one_endpoint_only(
     await deliver()
     (got,) = shop_hook.received
     assert (got.path, got.headers["webhook-id"], json.loads(got.body)["type"]) == ("/one", message, "webhook.test")
+
+
+async def test_one_test_at_a_time(
+    connection: asyncpg.Connection, org: str, shop_hook: Receiver, new_endpoint: New, deliver: Deliver
+) -> None:
+    made = await new_endpoint()
+    await delivery.send_test(connection, org, made.endpoint.id)
+    with pytest.raises(Conflict, match="on its way"):
+        await delivery.send_test(connection, org, made.endpoint.id)
+    await deliver()
+    await delivery.send_test(connection, org, made.endpoint.id)

@@ -115,9 +115,12 @@ async def replay_since(
 
 
 async def send_test(connection: asyncpg.Connection, organization: str, endpoint_id: str) -> str:
-    """Send a notice that means nothing to this endpoint alone; returns its id. Raises NotFound, Conflict."""
+    """Send a notice that means nothing to this endpoint alone; returns its id. Raises NotFound, and Conflict where it
+    is disabled or the test before is still on its way: nobody is to be flooded with our help."""
     async with connection.transaction():
         await _enabled(connection, organization, endpoint_id)
+        if await queries.is_tested(connection, endpoint=endpoint_id, type=TEST):
+            raise Conflict("A test of this webhook is on its way already.")
         message = text_id("evt")
         data = msgspec.json.encode({"organization": organization, "webhook": endpoint_id}).decode()
         await queries.send_test(

@@ -73,3 +73,9 @@ with told as (
     returning seq
 )
 insert into webhook_delivery (notice, endpoint) select seq, :endpoint from told;
+
+-- name: is_tested$
+select exists (
+    select from webhook_delivery as delivery join notice on notice.seq = delivery.notice
+    where delivery.endpoint = :endpoint and delivery.state = 'waiting' and notice.type = :type
+);

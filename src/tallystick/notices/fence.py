@@ -6,9 +6,11 @@ address and to no other, whatever the name means a moment later.
 """
 
 import asyncio
+import functools
 import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
@@ -19,6 +21,9 @@ from tallystick.base.errors import InvalidInput
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
+# Threads of their own: a question to a name server that is slow on purpose cannot be taken back, and must not hold up
+# what else this process does in threads.
+_resolvers: Final = ThreadPoolExecutor(32, thread_name_prefix="resolve")
 _CHARS_MAX: Final = 2000
 _RESOLVE_S: Final = 5.0
 _PORT: Final = {"https": 443, "http": 80}
@@ -101,6 +106,8 @@ def _is_loopback(address: str) -> bool:
 
 
 async def _resolve(host: str, port: int) -> Sequence[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(
+        _resolvers, functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    )
     # A link-local address comes with the name of its link.
     return [str(place[0]).partition("%")[0] for *_, place in found]

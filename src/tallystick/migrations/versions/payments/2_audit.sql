@@ -37,7 +37,7 @@ create unique index ledger_block_audit on ledger_block (audit_to) where audit_to
 -- The canonical text of the audit events in (p_after_seq, p_to_seq]. Every text stands behind its length in bytes, so
 -- that no two logs have one text; `transaction` is not in it, for a restored database counts anew.
 create function audit_lines(p_after_seq bigint, p_to_seq bigint, out to_seq bigint, out lines bytea)
-language sql stable as $$
+language sql stable strict as $$
     select
         max(seq),
         convert_to(
