@@ -1,6 +1,8 @@
 """Webhooks: signed as Stripe signs, delivered until taken, and badly on request."""
 
+import asyncio
 import contextlib
+import time
 
 import httpx
 import pytest
@@ -149,3 +151,15 @@ async def test_chance_loses_and_doubles_the_same_ones_for_the_same_seed(start, r
         ("dropped",),
         ("dropped", "dropped"),
     }
+
+
+async def test_a_clock_that_was_moved_signs_by_that_of_receivers(open_stand, receiver):
+    """Webhooks of last month's Stripe come today: what is too old is the signature, never the event."""
+    with open_stand("--behind-s", str(40 * 86_400)) as stand:
+        endpoint = stand.v1.webhook_endpoints.create({"url": receiver.url, "enabled_events": ["customer.created"]})
+        receiver.secret, genuine = endpoint.secret, receiver.secret
+        stand.v1.customers.create({})
+        await asyncio.to_thread(stand.control, "webhooks/wait")
+        (event,) = receiver.events()
+        receiver.secret = genuine
+    assert time.time() - event.created > 39 * 86_400

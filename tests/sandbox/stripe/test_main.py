@@ -4,6 +4,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import time
 
 import httpx
 import pytest
@@ -49,6 +50,13 @@ def test_a_seed_makes_the_same_ids_every_time(start):
         request = Identifiers(7).new("req_")
         assert client.v1.customers.create({}).last_response.request_id == request
     assert Identifiers(7).new("cus_") != Identifiers(8).new("cus_") != Identifiers().new("cus_")
+
+
+def test_its_clock_may_start_long_ago_and_be_moved_on_to_now(start):
+    with start(MODULE, "--behind-s", "86400") as address, client_of(address) as client:
+        assert time.time() - client.v1.customers.create({}).created == pytest.approx(86_400, abs=60)
+        httpx.post(f"{address}/_sandbox/clock", json={"advance_s": 86_400})
+        assert client.v1.customers.create({}).created == pytest.approx(time.time(), abs=60)
 
 
 def test_half_a_webhook_is_refused():

@@ -41,6 +41,7 @@ async def _serve(chosen: argparse.Namespace) -> None:
         webhook_events=chosen.webhook_event or ["*"],
         secret_keys=chosen.secret_key,
         debit_delay_s=None if chosen.debit_delay_s < 0 else chosen.debit_delay_s,
+        behind_s=chosen.behind_s,
         state=chosen.state,
         seed=chosen.seed,
     )
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "--secret-key", action="append", default=[], help="accept only this key (default: any sk_test_)"
     )
     parser.add_argument("--debit-delay-s", type=float, default=3.0, help="until a bank answers; -1: never")
+    parser.add_argument("--behind-s", type=int, default=0, help="its clock starts so long ago; a control moves it on")
     parser.add_argument("--state", type=Path, help="keep everything in this file")
     parser.add_argument("--seed", type=int, help="the same ids in the same order every time")
     return parser

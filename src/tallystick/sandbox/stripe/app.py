@@ -40,6 +40,7 @@ class Options:
     webhook_events: Sequence[str] = ("*",)
     secret_keys: Sequence[str] = ()
     debit_delay_s: float | None = 3.0
+    behind_s: int = 0
     state: Path | None = None
     seed: int | None = None
 
@@ -48,6 +49,7 @@ class Options:
 async def open_sandbox(options: Options) -> AsyncIterator[ASGIApp]:
     """The running application: its courier and its clock stop when the block ends."""
     world = World(Identifiers(options.seed), base_url=options.base_url, debit_delay_s=options.debit_delay_s)
+    world.advanced_s = -options.behind_s
     keys, faults = Keys(), Faults()
     async with aiohttp.ClientSession() as client:
         courier = Courier(world, client)

@@ -65,13 +65,15 @@ class Everything:
 
 @dataclass(slots=True)
 class Faults:
-    """The faults still to come: those planned, oldest first, and then perhaps everything once."""
+    """The faults still to come: those planned, oldest first, and then perhaps everything once. `calls` came so far."""
 
     planned: list[Fault] = field(default_factory=list)
     everything: Everything | None = None
+    calls: int = 0
 
     def take(self, target: Target) -> Fault | None:
         """The fault that a call suffers, counted down."""
+        self.calls += 1
         for fault in self.planned:
             if target.path.startswith(fault.path) and fault.method in {"", target.method}:
                 fault.times -= 1
