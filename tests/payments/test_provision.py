@@ -8,7 +8,7 @@ import pytest
 
 from tallystick.accounts import organization, user
 from tallystick.base.errors import Misconfigured
-from tallystick.payments.provision import CustomerNotReady, provision_customers, ready_customer
+from tallystick.payments.provision import provision_customers
 from tallystick.payments.stripe.client import StripeClient
 
 FAULTS = ["error_500", "unavailable_503", "rate_limited_429", "reset_before", "reset_after", "timeout"]
@@ -59,12 +59,11 @@ async def kept(pool, organization_id, *, livemode=False):
 
 
 async def test_a_new_organization_gets_its_customer(pool, stripe, ada, at_stripe):
-    with pytest.raises(CustomerNotReady, match="in a moment"):
-        await ready_customer(pool, ada.organization_id, livemode=False)
+    assert await kept(pool, ada.organization_id) is None
     assert await provision_customers(pool, stripe) == 1
     [customer] = await at_stripe(ada.organization_id)
     assert (customer["name"], customer["email"][:4]) == ("Ada's lab", "ada-")
-    assert await ready_customer(pool, ada.organization_id, livemode=False) == customer["id"]
+    assert await kept(pool, ada.organization_id) == customer["id"]
     assert await provision_customers(pool, stripe) == 0
 
 
@@ -169,6 +168,4 @@ async def test_a_key_that_is_wrong_is_said_and_loses_nothing(pool, stripe, strip
 async def test_live_mode_is_provisioned_by_itself(pool, stripe, ada):
     await provision_customers(pool, stripe)
     assert await kept(pool, ada.organization_id, livemode=True) is None
-    with pytest.raises(CustomerNotReady):
-        await ready_customer(pool, ada.organization_id, livemode=True)
     assert await pool.fetchval("select livemode from provisioning where done_at is null") is True

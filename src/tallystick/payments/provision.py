@@ -13,7 +13,6 @@ import msgspec
 import structlog
 
 from tallystick.base.database import load_queries
-from tallystick.base.errors import Conflict
 from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.customer import create_customer, find_created
@@ -26,12 +25,6 @@ AT_ONCE: Final = 10
 UNKNOWN_FOR: Final = timedelta(minutes=10)
 
 
-class CustomerNotReady(Conflict):
-    """The organization's customer at the payment provider does not exist yet; it is made on its own, in a moment."""
-
-    code = "customer_not_ready"
-
-
 class _Task(msgspec.Struct, frozen=True, kw_only=True):
     """An organization without a customer, and what goes out under its present key."""
 
@@ -41,14 +34,6 @@ class _Task(msgspec.Struct, frozen=True, kw_only=True):
     email: str | None
     began_at: datetime | None
     key_age: timedelta | None = None
-
-
-async def ready_customer(connection: asyncpg.Connection | asyncpg.Pool, organization: str, *, livemode: bool) -> str:
-    """The id of the organization's customer at Stripe. Raises CustomerNotReady."""
-    found = await queries.find_customer(connection, organization=organization, livemode=livemode)
-    if found is None:
-        raise CustomerNotReady("This organization is being set up for payments. Try again in a moment.")
-    return str(found)
 
 
 async def provision_customers(pool: asyncpg.Pool, stripe: StripeClient) -> int:

@@ -1,0 +1,69 @@
+"""Organizations of the version before get what is new, also those that it goes on making meanwhile."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from tallystick.accounts import api_key, user
+from tallystick.accounts.api_key import Scope
+from tallystick.base.ids import new_id
+from tallystick.base.revision import upgrade
+from tallystick.ledger.account import open_account
+
+
+@pytest.fixture
+async def old_dsn(server_dsn: str) -> AsyncIterator[str]:
+    """A database of the version before."""
+    name = f"tally_old_{new_id().hex}"
+    admin = await asyncpg.connect(server_dsn)
+    await admin.execute(f'create database "{name}"')
+    dsn = f"{server_dsn.rsplit('/', 1)[0]}/{name}"
+    await upgrade(dsn, "0003")
+    yield dsn
+    await admin.execute(f'drop database "{name}" with (force)')
+    await admin.close()
+
+
+async def old_organization(connection: asyncpg.Connection, name: str, *customers: bool) -> None:
+    """As the version before makes one, with a key; `customers` says in which modes it was a customer."""
+    account = await open_account(connection)
+    await connection.execute("insert into organization (id, name, account) values ($1, $1, $2)", name, account)
+    await connection.execute(
+        "insert into api_key (id, organization, name, prefix, hash) values ('key_' || $1, $1, 'k', 'tsk_', sha256($2))",
+        name,
+        name.encode(),
+    )
+    await connection.execute(
+        "insert into credential (owner, name, key_id, sealed) values ($1, 'openai', 'k1', 'x')"
+        " on conflict (owner, name) do update set sealed = excluded.sealed",
+        name,
+    )
+    for livemode in customers:
+        await connection.execute(
+            "insert into stripe_customer (organization, livemode, id) values ($1, $2, $3)",
+            name,
+            livemode,
+            f"cus_{name}_{livemode}",
+        )
+
+
+async def test_what_there_was_is_provisioned_and_so_is_what_comes(old_dsn: str) -> None:
+    async with asyncpg.create_pool(old_dsn) as pool, pool.acquire() as connection:
+        await old_organization(connection, "org_none")
+        await old_organization(connection, "org_test", False)
+        await old_organization(connection, "org_both", False, True)
+        await upgrade(old_dsn)
+        await old_organization(connection, "org_late")
+        rows = await connection.fetch("select organization, livemode from provisioning where done_at is null")
+        assert {tuple(row) for row in rows} == {
+            ("org_none", False), ("org_none", True), ("org_test", True), ("org_late", False), ("org_late", True),
+        }  # fmt: skip
+        found = await api_key.find(connection, "key_org_none")
+        assert (found.scopes, found.created_by) == ((), None)
+        # And the new version works on.
+        ada = await user.sign_up(pool, email="ada@example.com", password="correct horse")
+        made = await api_key.create(
+            connection, organization=ada.organization_id, name="k", scopes=[Scope.BILLING], by=ada.user_id
+        )
+        assert made.key.scopes == (Scope.BILLING,)
