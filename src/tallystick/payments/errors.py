@@ -36,3 +36,7 @@ class BadWebhook(TallystickError):
 
     status = 400
     code = "invalid_webhook"
+
+
+class UnreadableEvent(ValueError):
+    """An event of Stripe's does not have the fields that its type promises."""

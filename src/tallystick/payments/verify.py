@@ -8,7 +8,8 @@ import asyncpg
 from tallystick.base.database import load_queries
 from tallystick.ledger.check import PROBLEMS_MAX, Check
 from tallystick.payments.billing import verify as billing
-from tallystick.payments.inbox.event import TYPES, UnreadableEvent, read_payment
+from tallystick.payments.errors import UnreadableEvent
+from tallystick.payments.inbox.event import TYPES, read_payment
 from tallystick.payments.meters import verify as meters
 from tallystick.payments.orders.payment import Payment
 from tallystick.payments.refunds import verify as refunds

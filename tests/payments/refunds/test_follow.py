@@ -1,5 +1,7 @@
 """What goes back of payments, by itself: what each course does to the books."""
 
+import pytest
+
 from tallystick.base.ids import new_id
 from tallystick.payments.debts.collect import collect_due
 from tallystick.payments.orders.grant import grant
@@ -114,6 +116,16 @@ async def test_what_else_is_sold_through_the_same_stripe_account_is_left_alone(t
     await till.receive(await till.events(Paid("", intent.id, intent.latest_charge)))
     assert {state for state, _ in await till.shop.events()} == {"ignored"}
     assert (await books(pool))["refunds"] == []
+
+
+@pytest.mark.parametrize(
+    ("about", "state"),
+    [({"payment_intent": None}, "ignored"), ({"payment_intent": 7}, "quarantined"), (None, "quarantined")],
+)
+async def test_an_event_about_no_payment_waits_for_nobody(till, about, state):
+    event = {"id": "evt_odd", "type": "charge.refunded", "livemode": False, "data": {"object": about}}
+    await till.receive([event])
+    assert [found for found, _ in await till.shop.events()] == [state]
 
 
 async def test_who_disputes_in_vain_is_told_what_is_owed_and_how_to_pay_it(till, pool):

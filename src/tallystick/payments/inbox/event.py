@@ -4,6 +4,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from tallystick.payments.errors import UnreadableEvent
 from tallystick.payments.orders.payment import Outcome, Payment
 
 _OUTCOMES: Final[dict[str, Outcome]] = {
@@ -16,10 +17,6 @@ _OUTCOMES: Final[dict[str, Outcome]] = {
 }
 # The events worth asking for again when their webhooks were lost.
 TYPES: Final = tuple(_OUTCOMES)
-
-
-class UnreadableEvent(ValueError):
-    """The event does not have the fields that its type promises."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):

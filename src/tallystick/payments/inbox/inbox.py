@@ -11,9 +11,9 @@ from prometheus_client import Counter
 from tallystick.base.database import AWAY, load_queries
 from tallystick.ledger.audit import ORIGIN
 from tallystick.payments.ending import Ending
-from tallystick.payments.errors import BadWebhook, WebhookClosed
+from tallystick.payments.errors import BadWebhook, UnreadableEvent, WebhookClosed
 from tallystick.payments.follower import Follower, Outdated
-from tallystick.payments.inbox.event import Header, UnreadableEvent, read_header, read_payment
+from tallystick.payments.inbox.event import Header, read_header, read_payment
 from tallystick.payments.inbox.followers import FOLLOWERS
 from tallystick.payments.orders.settle import settle
 from tallystick.payments.stripe.client import StripeClient
@@ -136,7 +136,10 @@ class Inbox:
             reason = "this server has no STRIPE_API_KEY to read again what it is about"
         if reason is not None or self._stripe is None:
             return _constantly(("quarantined", reason))
-        seen = await follower.read(self._pool, self._stripe, body)
+        try:
+            seen = await follower.read(self._pool, self._stripe, body)
+        except UnreadableEvent as error:
+            return _constantly(("quarantined", str(error)))
         if seen is None:
             return _constantly(("ignored", None))
 

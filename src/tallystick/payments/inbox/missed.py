@@ -6,7 +6,8 @@ from typing import Final
 
 import structlog
 
-from tallystick.payments.inbox.event import TYPES, UnreadableEvent, read_header
+from tallystick.payments.errors import UnreadableEvent
+from tallystick.payments.inbox.event import TYPES, read_header
 from tallystick.payments.inbox.followers import FOLLOWERS
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.stripe.client import StripeClient

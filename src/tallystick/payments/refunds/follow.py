@@ -11,6 +11,7 @@ import msgspec
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Unavailable
 from tallystick.payments.ending import Ending
+from tallystick.payments.errors import UnreadableEvent
 from tallystick.payments.follower import Follower
 from tallystick.payments.orders.order import lock
 from tallystick.payments.orders.payment import Payment
@@ -132,7 +133,10 @@ def _ending(problem: str | None) -> Ending:
 
 
 async def _read(pool: asyncpg.Pool, stripe: StripeClient, body: bytes) -> Seen | None:
-    payment_intent = _event.decode(body).data.object.payment_intent
+    try:
+        payment_intent = _event.decode(body).data.object.payment_intent
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UnreadableEvent(f"not about a payment: {error}") from error
     if payment_intent is None:
         return None
     seen = await look(stripe, payment_intent)
