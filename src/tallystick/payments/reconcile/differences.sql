@@ -77,6 +77,7 @@ select
     coalesce((select -sum(posted) from ledger_account where kind = 'stripe_clearing'), 0)::bigint as booked;
 
 -- name: set_aside
+-- What only a person can decide; an event that failed twice or less is simply late.
 select 'event ' || id as subject, coalesce(reason, type) as cause
 from stripe_event
 where livemode = :livemode and state = 'quarantined' and processed_at >= coalesce(:since::timestamptz, '-infinity')

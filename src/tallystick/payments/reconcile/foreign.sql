@@ -2,9 +2,6 @@
 insert into foreign_payment (payment_intent, said_by, reason) values (:payment_intent, :said_by, :reason)
 on conflict (payment_intent) do nothing;
 
--- name: is_foreign$
-select exists (select from foreign_payment where payment_intent = :payment_intent);
-
 -- name: paid_by$
 select id from payment_order where stripe_payment_intent = :payment_intent
 union all

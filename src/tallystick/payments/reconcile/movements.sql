@@ -1,4 +1,5 @@
 -- name: keep!
+-- A movement never changes: one that is kept is as Stripe lists it.
 insert into stripe_movement (id, livemode, category, amount_minor, fee_minor, currency, source, payment_intent, at)
 select id, :livemode, category, amount_minor, fee_minor, currency, source, payment_intent, at
 from unnest(
