@@ -39,6 +39,7 @@ with emptied as (
 select count(*) from emptied;
 
 -- name: old_mails$
+-- One that waits is sent first, however late.
 with gone as (
     delete from mail where seq in (
         select seq from mail
