@@ -79,17 +79,20 @@ async def test_a_key_of_the_billing_scope_is_led_to_a_page_and_the_same_wish_to_
     assert (first.status_code, [*first.json()]) == (200, ["url"])
     again = await api.post("/api/billing/checkout", json={"priceId": price, **WISH}, headers=bearer)
     assert again.json() == first.json()
-    (row,) = await pool.fetch("select state, asked_by, stripe_session from billing_checkout")
+    (row,) = await pool.fetch("select id, state, asked_by, stripe_session from billing_checkout")
     assert row["state"] == "open"
     assert row["asked_by"].startswith("key_")
+    (act,) = await pool.fetch("select done_by, subject from audit_event where act = 'checkout.started'")
+    assert tuple(act) == (row["asked_by"], row["id"])
 
 
-async def test_the_portal_opens_for_the_customer(api, bearer, customer):
+async def test_the_portal_opens_for_the_customer(api, bearer, customer, pool):
     answer = await api.post(
         "/api/billing/portal", json={"returnUrl": "https://app.example.com/settings/billing"}, headers=bearer
     )
     assert answer.status_code == 200, answer.text
     assert [*answer.json()] == ["url"]
+    assert await pool.fetchval("select subject from audit_event where act = 'portal.opened'") == customer
 
 
 @pytest.mark.parametrize(

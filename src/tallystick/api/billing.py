@@ -46,7 +46,9 @@ async def portal(request: Request, caller: CurrentBillingCaller, dependencies: D
     """`url` is Stripe's customer portal for this organization: cards, past invoices, change and end of the plan."""
     given = _fields(await request.body(), ("returnUrl",))
     back = _return_url(dependencies, given, "returnUrl")
-    url = await open_portal(dependencies.pool, _stripe(dependencies), caller.organization, back)
+    url = await open_portal(
+        dependencies.pool, _stripe(dependencies), caller.organization, back, asked_by=caller.asked_by
+    )
     return ExactJSON({"url": url})
 
 

@@ -10,6 +10,7 @@ import typer
 from tallystick.accounts.organization import resolve_payer
 from tallystick.base.errors import Misconfigured
 from tallystick.cli.accounts import Org
+from tallystick.cli.operator import By, operator
 from tallystick.cli.output import AsJson, console, fields, show, table, with_books
 from tallystick.payments.billing.checkout import ready_customer
 from tallystick.payments.billing.follow import bring_up_to_date
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def sync_all(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, do nothing.")] = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Make at Stripe what the catalog sells there: meters, products and prices.
@@ -46,7 +48,7 @@ def sync_all(
         if not as_json:
             console.print(_line(change, dry_run=dry_run), markup=False)
 
-    changes = _with_stripe(lambda pool, stripe: sync(pool, stripe, dry_run=dry_run, progress=told))
+    changes = _with_stripe(lambda pool, stripe: sync(pool, stripe, by=operator(by), dry_run=dry_run, progress=told))
     show(msgspec.to_builtins(changes), as_json, lambda: console.print(_summary(changes, dry_run=dry_run)))
     if any(change.what == "problem" for change in changes):
         raise typer.Exit(1)

@@ -61,7 +61,9 @@ async def test_all_is_made_once_and_a_dry_run_makes_nothing(pool, stripe, publis
     assert await _prices_at_stripe(stripe, slug) == []
     assert [row async for row in _rows(pool)] == []
 
-    made = await sync(pool, stripe)
+    made = await sync(pool, stripe, by="operator:ada")
+    acts = await pool.fetch("select act, done_by from audit_event where act like 'stripe.%' order by seq")
+    assert [tuple(row) for row in acts] == [(f"stripe.{one.kind}_made", "operator:ada") for one in made]
     assert [(one.what, one.kind, one.name) for one in made] == [(one.what, one.kind, one.name) for one in shown]
     prices = await _prices_at_stripe(stripe, slug)
     assert sorted(str(one["unit_amount_decimal"]) for one in prices) == ["0.1", "1900", "25"]

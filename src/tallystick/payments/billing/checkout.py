@@ -11,6 +11,7 @@ from tallystick.base.database import load_queries
 from tallystick.base.ids import text_id
 from tallystick.catalog.book import Held
 from tallystick.catalog.plan import Plan
+from tallystick.ledger import audit
 from tallystick.payments.billing.errors import AlreadySubscribed, CustomerNotReady
 from tallystick.payments.billing.plan_price import metered_prices, plan_on_sale
 from tallystick.payments.errors import PaymentRefused
@@ -58,11 +59,8 @@ async def start_plan_checkout(pool: asyncpg.Pool, stripe: StripeClient, wish: Wi
         success_url=wish.success_url,
         cancel_url=wish.cancel_url,
     )
-    # Stripe repeats a failure that it remembers under a key. A page that nobody was shown is paid by nobody, so that
-    # with another key a second one does no harm.
-    key = row["id"] if attempt == 1 else f"{row['id']}-{attempt}"
     try:
-        session = await create_plan_checkout(stripe, asked, idempotency_key=key)
+        session = await create_plan_checkout(stripe, asked, idempotency_key=_key(row["id"], attempt))
     except PaymentRefused:
         await queries.fail(pool, id=row["id"])
         raise
@@ -116,7 +114,22 @@ async def _place(connection: asyncpg.Connection, wish: Wish, plan: Held[Plan], *
         found = await queries.find_same(connection, **values)
         if found is None:
             found = await queries.keep(connection, id=text_id("bco"), asked_by=wish.asked_by, **values)
+            await audit.record(
+                connection,
+                "checkout.started",
+                by=wish.asked_by,
+                subject=found["id"],
+                organization=wish.organization,
+                after={"plan": plan.document.slug, "stripe_price": wish.price, "trial_days": found["trial_days"]},
+            )
         return found
+
+
+def _key(id_: str, attempt: int) -> str:
+    """The same for two attempts, so that an answer that was lost is found. But Stripe repeats a failure that it
+    remembers under a key: then it takes another one. A page nobody was shown is paid by nobody, and does no harm."""
+    changed = (attempt - 1) // 2
+    return id_ if changed == 0 else f"{id_}-{changed}"
 
 
 def _already_subscribed() -> AlreadySubscribed:

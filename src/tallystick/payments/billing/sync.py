@@ -7,7 +7,7 @@ so this may be stopped anywhere, and run by two at once.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 import asyncpg
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from tallystick.base.database import load_queries
 from tallystick.catalog.book import Held
 from tallystick.catalog.plan import Plan
+from tallystick.ledger import audit
 from tallystick.payments.billing.names import event_name
 from tallystick.payments.billing.wanted import WantedPrice, wanted_prices
 from tallystick.payments.stripe.billing_meter import BillingMeter, billing_meters, create_billing_meter
@@ -29,8 +30,11 @@ from tallystick.payments.stripe.price import (
 )
 from tallystick.payments.stripe.product import create_product, find_product, rename_product
 from tallystick.subscriptions.offer import read_offer
+from tallystick.subscriptions.turn import OPERATOR
 
 queries = load_queries(__file__, "sync.sql")
+
+_DONE: Final = {"make": "made", "found": "found", "rename": "renamed", "archive": "archived"}
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +52,7 @@ async def sync(
     stripe: StripeClient,
     *,
     now: datetime | None = None,
+    by: str = OPERATOR,
     dry_run: bool = False,
     progress: Callable[[Change], None] = lambda _change: None,
 ) -> Sequence[Change]:
@@ -57,7 +62,7 @@ async def sync(
         meters = offer.book.meters(offer.at)
     plans = offer.book.plans(offer.at)
     wanted = wanted_prices(plans)
-    run = _Run(pool, stripe, dry_run=dry_run, progress=progress)
+    run = _Run(pool, stripe, by=by, dry_run=dry_run, progress=progress)
     titles = {name: meters[name].title if name in meters else name.replace("_", " ") for name in _meters(wanted)}
     made = await run.meters(titles)
     await run.products({price.product: price.product_name for price in wanted})
@@ -73,10 +78,17 @@ def _meters(wanted: Sequence[WantedPrice]) -> list[str]:
 
 class _Run:
     def __init__(
-        self, pool: asyncpg.Pool, stripe: StripeClient, *, dry_run: bool, progress: Callable[[Change], None]
+        self,
+        pool: asyncpg.Pool,
+        stripe: StripeClient,
+        *,
+        by: str,
+        dry_run: bool,
+        progress: Callable[[Change], None],
     ) -> None:
         self._pool = pool
         self._stripe = stripe
+        self._by = by
         self._dry_run = dry_run
         self._progress = progress
         self.changes: list[Change] = []
@@ -106,11 +118,11 @@ class _Run:
     async def _meter(self, name: str, title: str, found: BillingMeter | None) -> BillingMeter | None:
         if found is None and not self._dry_run:
             found = await create_billing_meter(self._stripe, event_name(name), title)
-            self._add("make", "meter", name, found.id)
+            await self._add("make", "meter", name, found.id)
         elif found is None:
-            self._add("make", "meter", name)
+            await self._add("make", "meter", name)
         elif not found.active:
-            self._add("problem", "meter", name, found.id, "it is deactivated at Stripe; reactivate it there")
+            await self._add("problem", "meter", name, found.id, "it is deactivated at Stripe; reactivate it there")
         return found
 
     async def products(self, names: Mapping[str, str]) -> None:
@@ -119,11 +131,11 @@ class _Run:
             if found is None:
                 if not self._dry_run:
                     await create_product(self._stripe, product, name)
-                self._add("make", "product", name, product)
+                await self._add("make", "product", name, product)
             elif found != name:
                 if not self._dry_run:
                     await rename_product(self._stripe, product, name)
-                self._add("rename", "product", name, product, f"was {found}")
+                await self._add("rename", "product", name, product, f"was {found}")
 
     async def prices(self, wanted: Sequence[WantedPrice], meters: Mapping[str, str]) -> None:
         rows = [row async for row in queries.prices(self._pool, livemode=self._stripe.livemode)]
@@ -147,9 +159,9 @@ class _Run:
                     ),
                 )
             if found is not None and (wrong := _differs(found, price.currency, price.interval, price)):
-                self._add("problem", "price", price.lookup_key, found.id, wrong)
+                await self._add("problem", "price", price.lookup_key, found.id, wrong)
                 continue
-            self._add(what, "price", price.lookup_key, None if found is None else found.id, _amount(price))
+            await self._add(what, "price", price.lookup_key, None if found is None else found.id, _amount(price))
             if found is not None and not self._dry_run:
                 await queries.keep_price(
                     self._pool,
@@ -169,7 +181,7 @@ class _Run:
             found = await find_price(self._stripe, named)
             wrong = "there is no such price at Stripe" if found is None else _written_wrong(found, plan.document)
             if wrong:
-                self._add("problem", "price", f"{plan.document.slug} {named}", named, wrong)
+                await self._add("problem", "price", f"{plan.document.slug} {named}", named, wrong)
 
     async def archive(self, on_sale: set[int]) -> None:
         """Nobody new subscribes to a version that is not sold any more."""
@@ -181,9 +193,9 @@ class _Run:
                     await archive_price(self._stripe, row["id"])
                     await queries.archive(self._pool, id=row["id"])
                 meter = f" {row['meter']}" if row["meter"] else ""
-                self._add("archive", "price", f"{row['plan']} {row['plan_version']}{meter}", row["id"])
+                await self._add("archive", "price", f"{row['plan']} {row['plan_version']}{meter}", row["id"])
 
-    def _add(
+    async def _add(
         self,
         what: Literal["make", "found", "rename", "archive", "problem"],
         kind: Literal["meter", "product", "price"],
@@ -194,6 +206,12 @@ class _Run:
         change = Change(what=what, kind=kind, name=name, id=id_, detail=detail)
         self.changes.append(change)
         self._progress(change)
+        if self._dry_run or what == "problem":
+            return
+        async with self._pool.acquire() as connection:
+            await audit.record(
+                connection, f"stripe.{kind}_{_DONE[what]}", by=self._by, subject=id_ or name, after=change
+            )
 
 
 def _differs(found: StripePrice, currency: str, interval: str, price: WantedPrice) -> str | None:
