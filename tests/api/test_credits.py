@@ -338,7 +338,8 @@ async def test_the_documentation_shows_every_route_and_loads_nothing_from_elsewh
     page = (await api.get("/api/docs")).text
     assert json.dumps(body["example"], indent=2).splitlines()[1].strip() in page.replace("&quot;", '"')
     assert "<script" not in page
-    assert "//" not in re.sub(r"https?://checkout\.stripe\.com", "", page)
+    # Examples hold addresses, as text; nothing is fetched from one.
+    assert not re.search(r"""(?:src|href|action)\s*=\s*["']?(?:https?:)?//|url\(|@import""", page)
 
 
 async def test_connections_that_were_lost_are_503_at_most_and_mend_themselves(api, rich, pool):
