@@ -206,6 +206,8 @@ async def test_another_site_cannot_have_the_browser_accept(browser, invite, sign
     await browser.post("/api/auth/sign-in", json={"email": "bob@example.com", "password": PASSWORD})
     answer = await browser.post(link, data={"way": "accept"}, headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "cross_site_request")
+    unsaid = await browser.post(link, data={"way": "accept"})
+    assert (unsaid.status_code, "did not come from a page" in unsaid.text) == (403, True)
     assert "Ada" not in await roles(pool, "bob@example.com")
 
 

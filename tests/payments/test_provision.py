@@ -135,15 +135,21 @@ async def test_what_is_sent_under_a_key_stays_though_the_organization_changes(
 
 
 async def test_a_name_that_stripe_refuses_keeps_nobody_from_paying(pool, stripe, ada, at_stripe):
-    # The same key with other content is what the offline Stripe refuses.
+    await pool.execute("update organization set name = repeat('x', 6000)")
+    assert await provision_customers(pool, stripe) == 1
+    [customer] = await at_stripe(ada.organization_id)
+    assert (customer["name"], customer["email"]) == (None, None)
+
+
+async def test_a_key_that_was_used_for_something_else_makes_no_second_one(pool, stripe, ada, at_stripe):
     await provision_customers(pool, stripe)
     await pool.execute("delete from stripe_customer")
     await pool.execute(
         "update provisioning set done_at = null, retry_at = clock_timestamp(), name = 'Other' where done_at is not null"
     )
     assert await provision_customers(pool, stripe) == 1
-    newest, _first = await at_stripe(ada.organization_id)
-    assert (newest["name"], newest["email"]) == (None, None)
+    [customer] = await at_stripe(ada.organization_id)
+    assert await kept(pool, ada.organization_id) == customer["id"]
 
 
 async def test_a_purchase_that_was_faster_keeps_its_customer(pool, stripe, ada, at_stripe):
@@ -161,6 +167,8 @@ async def test_a_key_that_is_wrong_is_said_and_loses_nothing(pool, stripe, strip
     with pytest.raises(Misconfigured):
         await provision_customers(pool, wrong)
     await wrong.close()
+    said = await pool.fetchval("select problem from provisioning where not livemode")
+    assert said == "Stripe does not take this server's key."
     await later(1)
     assert await provision_customers(pool, stripe) == 1
 

@@ -17,8 +17,8 @@ from tallystick.accounts.session import NewSession
 from tallystick.api.auth import set_session_cookie
 from tallystick.api.client_address import client_address
 from tallystick.api.dependencies import ApiDependencies, Dependencies
-from tallystick.api.signed_in import COOKIE, refuse_other_sites
-from tallystick.base.errors import InvalidInput, NotFound, TallystickError, Unauthorized
+from tallystick.api.signed_in import refuse_other_sites, session_token
+from tallystick.base.errors import Forbidden, InvalidInput, NotFound, TallystickError, Unauthorized
 
 router = APIRouter(prefix="/invitations", include_in_schema=False)
 
@@ -98,8 +98,8 @@ async def _look(dependencies: ApiDependencies, token: str) -> Offer:
 
 
 async def _signed_in(dependencies: ApiDependencies, request: Request) -> tuple[str, str]:
-    """The id and the e-mail of whom the cookie signs in; raises Unauthorized."""
-    found = await session.find(dependencies.pool, request.cookies.get(COOKIE, ""))
+    """The id and the e-mail of who is signed in; raises Unauthorized, and CrossSiteRequest as every route does."""
+    found = await session.find(dependencies.pool, session_token(request, dependencies.public_url))
     return found.user_id, found.email
 
 
@@ -108,7 +108,7 @@ async def _offer(
 ) -> Response:
     try:
         _user_id, email = await _signed_in(dependencies, request)
-    except (Unauthorized, NotFound):
+    except (Unauthorized, Forbidden, NotFound):
         email = ""
     return _show(
         f"Join {offer.organization_name}",

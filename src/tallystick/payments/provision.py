@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from tallystick.base.database import load_queries
+from tallystick.base.errors import Misconfigured
 from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.customer import create_customer, find_created
@@ -59,20 +60,24 @@ async def _provision(pool: asyncpg.Pool, stripe: StripeClient, task: _Task) -> b
     try:
         if customer is None:
             customer = await _find_or_make(pool, stripe, task)
+    except Misconfigured:
+        await _keep_problem(pool, task, livemode, "Stripe does not take this server's key.")
+        raise
     except PaymentPending:
-        await queries.keep_problem(
-            pool, organization=organization, livemode=livemode, problem="Stripe's answer is not known yet."
-        )
+        await _keep_problem(pool, task, livemode, "Stripe's answer is not known yet.")
     except PaymentRefused as error:
         log.error("stripe_customer_refused", organization=organization, reason=error.reason)  # noqa: TRY400 - expected
-        problem = f"Stripe refused to make the customer: {error.reason}."
-        await queries.keep_problem(pool, organization=organization, livemode=livemode, problem=problem)
+        await _keep_problem(pool, task, livemode, f"Stripe refused to make the customer: {error.reason}.")
     if customer is None:
         return False
     kept = await queries.keep(pool, organization=organization, livemode=livemode, customer=customer)
     if kept != customer:
         log.warning("stripe_customer_twice", organization=organization, kept=kept, unused=customer)
     return True
+
+
+async def _keep_problem(pool: asyncpg.Pool, task: _Task, livemode: bool, problem: str) -> None:
+    await queries.keep_problem(pool, organization=task.organization, livemode=livemode, problem=problem)
 
 
 async def _find_or_make(pool: asyncpg.Pool, stripe: StripeClient, task: _Task) -> str | None:
@@ -91,7 +96,12 @@ async def _find_or_make(pool: asyncpg.Pool, stripe: StripeClient, task: _Task) -
     except PaymentRefused:
         if current.name is None and current.email is None:
             raise
-    # Nothing was made. A name or an address that Stripe does not take must not keep anybody from paying.
+    # Nothing was made now, and before only if Stripe takes this for another request than the first under this key.
+    if current.began_at is not None:
+        found = await find_created(stripe, task.organization, since=current.began_at)
+        if found is not None:
+            return found
+    # A name or an address that Stripe does not take must not keep anybody from paying.
     bare = await _next_key(pool, stripe, current, plain=True)
     return None if bare is None else await _make(stripe, bare)
 
