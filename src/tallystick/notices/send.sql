@@ -1,15 +1,17 @@
 -- name: take
--- The most overdue of each endpoint that nobody here is sending to, so that none waits behind another's backlog.
+-- The most overdue of each endpoint that nobody here is sending to, so that none waits behind another's backlog. They
+-- are all asked, but only where something is due at all. (An index is not looked into for a clock that moves meanwhile.)
 with due as (
     select next.id
     from webhook_endpoint as endpoint
     cross join lateral (
         select id, due_at from webhook_delivery
-        where endpoint = endpoint.id and state = 'waiting' and due_at <= clock_timestamp()
+        where endpoint = endpoint.id and state = 'waiting' and due_at <= statement_timestamp()
         order by due_at limit case when endpoint.failing_since is null then :each::bigint else 1 end
         for update skip locked
     ) as next
     where endpoint.enabled and endpoint.id <> all(:busy::text[])
+        and exists (select from webhook_delivery where state = 'waiting' and due_at <= statement_timestamp())
     order by next.due_at
     limit :most::bigint
 ),

@@ -1,7 +1,7 @@
 -- name: take
 -- Until the lease is over nobody else takes them; then whoever had them is dead.
 with due as (
-    select seq from mail where state = 'waiting' and retry_at <= clock_timestamp()
+    select seq from mail where state = 'waiting' and retry_at <= statement_timestamp()
     order by retry_at limit :most::bigint
     for update skip locked
 )

@@ -38,6 +38,7 @@ create table webhook_delivery (
     check ((state = 'waiting') = (ended_at is null))
 ) with (fillfactor = 70);
 create index webhook_delivery_due on webhook_delivery (endpoint, due_at) where state = 'waiting';
+create index webhook_delivery_waiting on webhook_delivery (due_at) where state = 'waiting';
 create index webhook_delivery_notice on webhook_delivery (notice);
 
 -- Every attempt, with what was answered. Never what was signed with.
