@@ -15,7 +15,7 @@ from tests.payments.refunds.till import books, closed_till, copy_of, on
 PURCHASE = ("payment_intent.succeeded", "checkout.session.completed")
 REFUND = ("refund.created", "charge.refunded", "refund.updated", "refund.failed")
 DISPUTE = ("charge.dispute.created", "charge.dispute.funds_withdrawn", "charge.dispute.closed")
-SAMPLE = 8
+SAMPLE = 4
 
 
 async def refunded(till, paid):
@@ -126,7 +126,7 @@ async def with_losses(happened, course, lost):
 
 @pytest.mark.parametrize("course", ENDS)
 async def test_with_some_lost_and_the_others_told_twice(happened, course):
-    await with_losses(happened, course, lambda count: [{*range(count)}, {0, 1}, {*range(1, count, 2)}])
+    await with_losses(happened, course, lambda count: [{*range(count)}, {*range(1, count, 2)}])
 
 
 @pytest.mark.slow

@@ -183,7 +183,7 @@ async def check(world: World, pool: asyncpg.Pool, found: dict[str, Any]) -> None
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=QUIET, derandomize=True)
+@settings(max_examples=8, deadline=None, suppress_health_check=QUIET, derandomize=True)
 @given(data=st.data())
 async def test_in_any_interleaving(dsn, stripe, control, data):
     await play(dsn, stripe, control, data)
@@ -191,7 +191,7 @@ async def test_in_any_interleaving(dsn, stripe, control, data):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@settings(max_examples=400, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=200, deadline=None, suppress_health_check=QUIET)
 @given(data=st.data())
 async def test_in_very_many_interleavings(dsn, stripe, control, data):
     await play(dsn, stripe, control, data)
