@@ -287,3 +287,11 @@ async def _price_by_hand(one, amount_minor):
         }
     )
     return price.id
+
+
+@pytest.mark.parametrize("about", [{}, {"id": "in_1", "object": "invoice", "customer": 7}, ["in_1"]])
+async def test_what_cannot_be_read_is_set_aside(subscriber, about):
+    event = {"id": "evt_odd", "type": "invoice.paid", "livemode": False, "data": {"object": about}}
+    await subscriber.hear([json.dumps(event).encode()])
+    (reason,) = await subscriber.quarantined()
+    assert reason.startswith("not an event of a subscription")

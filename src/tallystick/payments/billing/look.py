@@ -6,6 +6,7 @@ import asyncpg
 import msgspec
 
 from tallystick.base.database import load_queries
+from tallystick.payments.errors import UnreadableEvent
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.invoice import StripeInvoice, find_invoice
 from tallystick.payments.stripe.subscription import StripeSubscription, subscriptions_of
@@ -37,8 +38,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Object(msgspec.Struct, frozen=True):
-    id: str = ""
-    object: str = ""
+    id: str
+    object: str
     customer: str | None = None
     mode: str | None = None
 
@@ -57,11 +58,14 @@ _event = msgspec.json.Decoder(_Event)
 
 def is_of_a_subscription(body: bytes) -> bool:
     """Whether this event of a page is about one that leads to a subscription; the others are about orders."""
-    return _read(body).data.object.mode == "subscription"
+    try:
+        return _read(body).data.object.mode == "subscription"
+    except UnreadableEvent:
+        return False
 
 
 async def look_again(pool: asyncpg.Pool, stripe: StripeClient, body: bytes) -> Seen | None:
-    """None for what is about no customer of ours. Raises PaymentPending, PaymentRefused."""
+    """None for what is about no customer of ours. Raises UnreadableEvent, PaymentPending, PaymentRefused."""
     event = _read(body)
     about = event.data.object
     seen = None if about.customer is None else await look(pool, stripe, about.customer)
@@ -94,6 +98,5 @@ async def look(pool: asyncpg.Pool, stripe: StripeClient, customer: str, *, invoi
 def _read(body: bytes) -> _Event:
     try:
         return _event.decode(body)
-    except msgspec.MsgspecError:
-        # Whatever it is, it names no customer of ours.
-        return _Event(type="", data=_Data(object=_Object()))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UnreadableEvent(f"not an event of a subscription: {error}") from error

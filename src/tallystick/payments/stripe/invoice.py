@@ -55,16 +55,6 @@ async def find_invoice(stripe: StripeClient, invoice: str) -> StripeInvoice | No
     return _read(found.to_dict(), payments)
 
 
-async def invoices_since(stripe: StripeClient, customer: str, since: datetime) -> list[str]:
-    """The ids of a customer's invoices that were made since then, the oldest first."""
-    with known_errors():
-        page = await stripe.v1.invoices.list_async(
-            {"customer": customer, "created": {"gte": int(since.timestamp())}, "limit": _PAGE}
-        )
-        found = [row.id async for row in page.auto_paging_iter()]
-    return found[::-1]
-
-
 def _read(row: dict[str, Any], payments: list[dict[str, Any]]) -> StripeInvoice:
     parent = (row.get("parent") or {}).get("subscription_details") or {}
     paid_at = row["status_transitions"]["paid_at"]
