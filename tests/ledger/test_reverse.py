@@ -6,8 +6,9 @@ import pytest
 
 from tallystick.base.errors import Conflict, InsufficientCreditsError, NotFound
 from tallystick.base.ids import new_id
-from tallystick.ledger.account import Balance, open_account
-from tallystick.ledger.lot import lots
+from tallystick.ledger.account import Balance, PlatformAccount, open_account, platform_account
+from tallystick.ledger.lot import free_credits, left_of, lots, take_from
+from tallystick.ledger.post import Transfer, post
 from tallystick.ledger.read import balance
 from tallystick.ledger.reverse import reversal_of, reverse
 from tallystick.reservations.lanes import Lanes
@@ -88,3 +89,35 @@ async def test_nothing_else_is_reversed(connection: asyncpg.Connection, lanes: L
     for nothing in (released, new_id()):
         with pytest.raises(NotFound):
             await reversing(connection, nothing)
+
+
+async def test_what_was_taken_from_a_lot_goes_back_into_it(connection: asyncpg.Connection, lanes: Lanes) -> None:
+    account = await open_account(connection)
+    bought, _other = await give(connection, account, 30), await give(connection, account, 50)
+    await lanes.deduct(new_id(), account, 10)
+    taken = new_id()
+    async with connection.transaction():
+        left = await left_of(connection, account, bought)
+        assert left.free == 20
+        transfers = [
+            Transfer(debit=account, credit=platform_account(PlatformAccount.RECEIVABLE, account % 2), amount=20)
+        ]
+        await post(connection, operation=taken, kind="adjustment", transfers=transfers, fingerprint="taken")
+        await take_from(connection, left.lot, 20)
+    assert [lot.remaining for lot in await lots(connection, account)] == [50]
+    async with connection.transaction():
+        assert await reverse(connection, taken, into=left.lot)
+        assert not await reverse(connection, taken, into=left.lot)
+    assert [(lot.kind, lot.remaining) for lot in await lots(connection, account)] == [
+        ("purchased", 20),
+        ("purchased", 50),
+    ]
+    assert await broken_laws(connection) == {}
+
+
+async def test_of_a_lot_only_what_no_hold_has_set_aside_is_free(connection: asyncpg.Connection, lanes: Lanes) -> None:
+    account = await open_account(connection)
+    bought = await give(connection, account, 30)
+    await lanes.reserve(new_id(), account, 25, expires_in_s=60)
+    async with connection.transaction():
+        assert (await left_of(connection, account, bought)).free == await free_credits(connection, account) == 5
