@@ -75,17 +75,15 @@ def list_all(
         [_as_dict(order) for order in found],
         as_json,
         lambda: table(
-            ["Order", "Organization", "Kind", "State", ">Amount", ">Credits", "Reference", "Made (UTC)"],
+            # An id must stay whole to be copied: who and how much in credits is for `show`.
+            ["Order", "State", "Kind", ">Amount", "Reference"],
             [
                 (
                     o.id,
-                    o.organization,
-                    o.kind,
                     o.state,
+                    o.kind,
                     _money(o.amount_minor, o.currency),
-                    format_amount(o.credits),
-                    o.reference,
-                    f"{o.created_at:%Y-%m-%d %H:%M}",
+                    None if o.reference == o.id else o.reference,
                 )
                 for o in found
             ],
