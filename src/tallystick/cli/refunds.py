@@ -215,9 +215,7 @@ def write_off(
             return await write_off_in_books(connection, operation, reason=reason, by=operator(by))
 
     found = with_books(work)
-    show(
-        _debt(found), as_json, lambda: console.print(f"Written off: {found.organization} owes nothing of it now.")
-    )
+    show(_debt(found), as_json, lambda: console.print(f"Written off: {found.organization} owes nothing of it now."))
 
 
 def _with_stripe(work: Callable[[asyncpg.Pool, StripeClient], Awaitable[Result]]) -> Result:

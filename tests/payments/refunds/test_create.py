@@ -64,7 +64,7 @@ async def test_refunds_at_once_never_exceed_the_payment(till, pool, give):
 async def test_what_stripe_refuses_did_not_happen(till, pool, give):
     paid = await till.buy()
     await till.refund(paid)
-    with pytest.raises(PaymentRefused):
+    with pytest.raises(PaymentRefused, match="charge_already_refunded"):
         await give(paid)
     assert await till.shop.balance() == 25 * 10**9
     row = await pool.fetchrow("select state, failure from refund")

@@ -36,8 +36,10 @@ async def ask(pool: asyncpg.Pool, stripe: StripeClient, asked: Refund, *, now: d
     try:
         seen = await _ask(stripe, asked, order, order.stripe_payment_intent, moment)
     except PaymentRefused as error:
-        await _refuse(pool, order, asked, error.reason or error.message)
-        raise
+        failure = error.reason or error.message
+        await _refuse(pool, order, asked, failure)
+        message = f"Stripe will not make this refund ({failure}): all is as it was before."
+        raise PaymentRefused(message, reason=error.reason) from error
     async with pool.acquire() as connection, connection.transaction():
         locked = await lock_known(connection, order.id)
         await wait_for_turn(connection, locked.organization)

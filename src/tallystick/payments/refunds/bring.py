@@ -2,6 +2,7 @@
 given back once. Told again, nothing changes, whatever was told in between."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import asyncpg
 
@@ -9,6 +10,7 @@ from tallystick.base.errors import Unavailable
 from tallystick.payments.debts.collect import collect
 from tallystick.payments.orders.change import mark_refunded
 from tallystick.payments.orders.order import Order
+from tallystick.payments.orders.top_up import stop_after_money_back
 from tallystick.payments.refunds.cause import Cause, causes_of
 from tallystick.payments.refunds.clawback import give_back, in_force, queries, take_back
 from tallystick.payments.refunds.dispute import disputes_of
@@ -56,6 +58,8 @@ async def _bring_clawbacks(
             problem = f"{cause.name} was over, and its money had come back: it cannot go again"
         elif cause.amount_minor <= left:
             await take_back(connection, order, cause)
+            reason: Literal["disputed", "refunded"] = "refunded" if cause.dispute is None else "disputed"
+            await stop_after_money_back(connection, order.organization, reason)
         elif any(refund.state == "asked" for refund in refunds):
             raise Unavailable(f"A refund of order {order.id} is under way; what else goes back depends on it.")
         else:

@@ -9,6 +9,7 @@ from tallystick.ledger.account import PlatformAccount
 from tallystick.ledger.post import Transfer, post
 from tallystick.ledger.reverse import reverse
 from tallystick.payments.debts.debt import beside
+from tallystick.payments.orders.top_up import stop_after_money_back
 from tallystick.payments.refunds.cause import Cause, causes_of
 from tallystick.payments.refunds.dispute import disputes_of
 from tallystick.payments.refunds.origin import Origin
@@ -42,6 +43,8 @@ async def bring(connection: asyncpg.Connection, origin: Origin, account: int, pa
             problem = f"{cause.name} takes {cause.amount_minor} of an invoice of which {left} is left"
             continue
         await _take(connection, origin, account, cause)
+        if cause.dispute is not None:
+            await stop_after_money_back(connection, origin.organization, "disputed")
         left -= cause.amount_minor
     return problem
 
