@@ -10,7 +10,7 @@ from tallystick.base.errors import Conflict
 from tallystick.catalog.book import Held
 from tallystick.catalog.plan import Plan
 from tallystick.catalog.read import plan_version
-from tallystick.subscriptions.offer import read_offer
+from tallystick.subscriptions.offer import read_offer, refuse_billed_by_stripe
 from tallystick.subscriptions.proration import Proration, prorate
 from tallystick.subscriptions.publish import publish_constraints
 from tallystick.subscriptions.subscription import Subscription
@@ -50,6 +50,7 @@ async def change_plan(
         current = turn.subscription
         offer = await read_offer(connection, turn.now)
         new = offer.book.plan(slug, turn.now)
+        refuse_billed_by_stripe(new.document)
         old = await plan_version(connection, current.plan_version)
         _refuse(current, new.id, expects)
         if new.id == current.plan_version:

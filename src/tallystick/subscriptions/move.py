@@ -10,7 +10,7 @@ import msgspec
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict, NotFound
 from tallystick.catalog.read import plan_version
-from tallystick.subscriptions.offer import read_offer
+from tallystick.subscriptions.offer import read_offer, refuse_billed_by_stripe
 from tallystick.subscriptions.publish import publish_constraints
 from tallystick.subscriptions.subscription import Subscription
 from tallystick.subscriptions.turn import OPERATOR, take_turn, write
@@ -35,6 +35,7 @@ async def move(
         current = turn.subscription
         offer = await read_offer(connection, turn.now)
         newest = offer.book.plan(slug, turn.now)
+        refuse_billed_by_stripe(newest.document)
         pinned = await plan_version(connection, current.plan_version)
         if pinned.slug != slug:
             raise Conflict(f"The organization is on {pinned.slug}, not on {slug}.")

@@ -6,8 +6,10 @@ import asyncpg
 import msgspec
 
 from tallystick.base.database import load_queries
+from tallystick.base.errors import Conflict
 from tallystick.catalog.book import Book
 from tallystick.catalog.document import decode
+from tallystick.catalog.plan import Plan
 from tallystick.catalog.timeline import Version
 
 queries = load_queries(__file__, "offer.sql")
@@ -44,3 +46,11 @@ async def read_offer(connection: asyncpg.Connection, at: datetime | None = None)
         features_read=counted["features"],
         plans_read=counted["plans"],
     )
+
+
+def refuse_billed_by_stripe(plan: Plan) -> None:
+    """For who puts an organization on a plan without Stripe: usage that Stripe is to bill would be billed by nobody."""
+    if plan.billed_by_stripe:
+        raise Conflict(
+            f"Stripe bills the usage of {plan.slug}: it is subscribed to through checkout, and changed there."
+        )

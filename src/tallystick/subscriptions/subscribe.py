@@ -8,7 +8,7 @@ import asyncpg
 from tallystick.base.errors import Conflict, InvalidInput
 from tallystick.base.ids import text_id
 from tallystick.subscriptions import subscription
-from tallystick.subscriptions.offer import read_offer
+from tallystick.subscriptions.offer import read_offer, refuse_billed_by_stripe
 from tallystick.subscriptions.publish import publish_constraints
 from tallystick.subscriptions.subscription import Subscription
 from tallystick.subscriptions.turn import OPERATOR, take_turn, write
@@ -38,6 +38,7 @@ async def subscribe(
             raise Conflict("The organization has a subscription: change its plan, or cancel it first.")
         offer = await read_offer(connection, turn.now)
         plan = offer.book.plan(slug, turn.now)
+        refuse_billed_by_stripe(plan.document)
         if trial_days is None:
             trial_days = 0 if await subscription.had_one(connection, organization) else plan.document.trial_days
         trial_ends_at = turn.now + timedelta(days=trial_days) if trial_days else None

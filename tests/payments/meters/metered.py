@@ -21,9 +21,9 @@ from tallystick.payments.meters.compare import Comparison, compare_one
 from tallystick.payments.meters.send import send
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.meter import meters_by_event, units_between
+from tallystick.subscriptions.follow import Billed, follow
 from tallystick.subscriptions.live import LiveConstraints
 from tallystick.subscriptions.publish import publish_constraints
-from tallystick.subscriptions.subscribe import subscribe
 from tallystick.subscriptions.turn import take_turn, write
 
 HOUR = timedelta(hours=1)
@@ -181,11 +181,19 @@ async def open_metered(pool: asyncpg.Pool, stripe: StripeClient, since: datetime
     async with pool.acquire() as connection:
         await apply(connection, CATALOG, now=LONG_AGO)
         made = await organization.create(connection, name=f"Acme {next(_numbers)}")
-        await subscribe(connection, made.id, "metered", now=since)
+        plan_version = await connection.fetchval("select max(id) from catalog_entry where name = 'metered'")
     customer = (await stripe.v1.customers.create_async({"metadata": {"organization": made.id}})).id
     await pool.execute(
         "insert into stripe_customer (organization, livemode, id) values ($1, false, $2)", made.id, customer
     )
-    world = Metered(pool, stripe, made.id, made.account, customer, since)
-    await world.move(since, stripe_subscription=f"sub_{made.id}", stripe_customer=customer)
-    return world
+    billed = Billed(
+        customer=customer,
+        id=f"sub_{made.id}",
+        plan_version=plan_version,
+        status="active",
+        anchor=since,
+        created_at=since,
+    )
+    async with pool.acquire() as connection:
+        await follow(connection, made.id, billed, now=since)
+    return Metered(pool, stripe, made.id, made.account, customer, since)
