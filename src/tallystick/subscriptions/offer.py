@@ -52,5 +52,5 @@ def refuse_billed_by_stripe(plan: Plan) -> None:
     """For who puts an organization on a plan without Stripe: usage that Stripe is to bill would be billed by nobody."""
     if plan.billed_by_stripe:
         raise Conflict(
-            f"Stripe bills the usage of {plan.slug}: it is subscribed to through checkout, and changed there."
+            f"Stripe bills the usage of {plan.slug}: subscribe to it through checkout."
         )
