@@ -4,8 +4,8 @@ with gone as (
     delete from webhook_delivery where id in (
         select webhook_delivery.id
         from notice join webhook_delivery on webhook_delivery.notice = notice.seq
-        where notice.at < clock_timestamp() - :kept::interval
-            and webhook_delivery.ended_at < clock_timestamp() - :kept::interval
+        where notice.at < statement_timestamp() - :kept::interval
+            and webhook_delivery.ended_at < statement_timestamp() - :kept::interval
         limit :most::bigint
         for update of webhook_delivery skip locked
     ) returning 1
@@ -17,7 +17,7 @@ select count(*) from gone;
 with gone as (
     delete from notice where seq in (
         select seq from notice
-        where at < clock_timestamp() - case when key is null then :kept::interval else :keys_kept::interval end
+        where at < statement_timestamp() - case when key is null then :kept::interval else :keys_kept::interval end
             and matched and not exists (select from webhook_delivery where webhook_delivery.notice = notice.seq)
         limit :most::bigint
         for update skip locked
@@ -31,7 +31,7 @@ with emptied as (
     update mail set body = '', subject = '', recipient = '-'
     where seq in (
         select seq from mail
-        where at < clock_timestamp() - :kept::interval and state <> 'waiting' and body <> '' and key is not null
+        where at < statement_timestamp() - :kept::interval and state <> 'waiting' and body <> '' and key is not null
         limit :most::bigint
         for update skip locked
     ) returning 1
@@ -43,7 +43,7 @@ select count(*) from emptied;
 with gone as (
     delete from mail where seq in (
         select seq from mail
-        where at < clock_timestamp() - case when key is null then :kept::interval else :keys_kept::interval end
+        where at < statement_timestamp() - case when key is null then :kept::interval else :keys_kept::interval end
             and state <> 'waiting'
         limit :most::bigint
         for update skip locked
