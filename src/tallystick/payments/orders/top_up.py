@@ -1,7 +1,7 @@
 """Automatic top-ups: what an organization agreed to, so that its card is charged when credits run low."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 import asyncpg
 import msgspec
@@ -11,6 +11,7 @@ from tallystick.base.errors import Conflict, InvalidAmount, InvalidInput
 from tallystick.base.money import from_minor, to_decimal, to_minor
 from tallystick.ledger import audit
 from tallystick.payments.errors import PurchasesClosed
+from tallystick.payments.orders.mail_to_billing import mail_to_billing
 from tallystick.payments.orders.order import Buyer
 from tallystick.payments.orders.purchase_terms import PurchaseTerms, purchase_of_amount
 from tallystick.payments.stripe.client import StripeClient
@@ -134,6 +135,32 @@ async def stop_top_up(connection: asyncpg.Connection, organization: str, reason:
     """Let it stand still until a person sets it again; False where it does already, or is gone."""
     if await queries.stop_top_up(connection, organization=organization, reason=reason) != "UPDATE 1":
         return False
+    await _record_stop(connection, organization, reason)
+    return True
+
+
+async def stop_after_money_back(
+    connection: asyncpg.Connection, organization: str, reason: Literal["disputed", "refunded"]
+) -> None:
+    """Money went back, and with it the credits that it had bought: charging the card for them at once would take it
+    again. Whose bank disputes a payment is charged nothing more by itself, whatever is left."""
+    at: datetime | None = await queries.stop_after_money_back(connection, organization=organization, reason=reason)
+    if at is None:
+        return
+    await _record_stop(connection, organization, reason)
+    await mail_to_billing(
+        connection,
+        organization,
+        subject="Your automatic top-ups stand still",
+        body=(
+            f"A payment of yours was {reason}, and the credits that it had bought were taken back.\n\n"
+            "So that your card is not charged again for them, automatic top-ups stand still until you set them again.\n"
+        ),
+        key=f"top-up stopped {organization} {at.isoformat()}",
+    )
+
+
+async def _record_stop(connection: asyncpg.Connection, organization: str, reason: str) -> None:
     await audit.record(
         connection,
         "top_up.stopped",
@@ -142,7 +169,6 @@ async def stop_top_up(connection: asyncpg.Connection, organization: str, reason:
         organization=organization,
         after={"stopped": reason},
     )
-    return True
 
 
 def shown(top_up: TopUp) -> dict[str, object]:

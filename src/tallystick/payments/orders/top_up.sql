@@ -28,6 +28,14 @@ delete from top_up where organization = :organization returning *;
 update top_up set stopped = :reason, stopped_at = clock_timestamp()
 where organization = :organization and stopped is null;
 
+-- name: stop_after_money_back$
+-- After a refund only where it is what the next charge would come of.
+update top_up as t set stopped = :reason, stopped_at = clock_timestamp()
+from ledger_account as a
+where t.organization = :organization and t.stopped is null and a.id = t.account
+    and (:reason = 'disputed' or a.posted - a.held < t.threshold)
+returning t.stopped_at;
+
 -- name: charged_this_month$
 select coalesce(sum(amount_minor), 0) from payment_order
 where organization = :organization and kind = 'top_up' and state not in ('failed', 'expired')
