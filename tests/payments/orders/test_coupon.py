@@ -155,6 +155,21 @@ async def test_a_first_purchase_is_the_first(shop, coupon):
         await buy(shop, first)
 
 
+async def test_of_first_purchases_at_once_with_different_coupons_one_is_the_first(shop, coupon, pool):
+    coupons = [coupon(f"FIRST{number}", percent_off=50, first_purchase=True) for number in range(5)]
+    # Connections for all of them, so that none is ahead because it need not open one.
+    await asyncio.gather(*(pool.fetchval("select pg_sleep(0.1)") for _ in coupons))
+    bought = [with_coupon(PLAIN, one) for one in coupons]
+    done = await asyncio.gather(
+        *(
+            place(pool, shop.buyer, purchase, request_id=None, livemode=False, coupon=one)
+            for purchase, one in zip(bought, coupons, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(one, FirstPurchaseOnly) for one in done) == 4
+
+
 async def test_free_credits_come_at_once_as_often_as_they_may_and_expire(shop, coupon, pool):
     welcome = coupon("WELCOME", free_credits=Decimal(5), free_days=30)
     moment = now()

@@ -44,6 +44,8 @@ async def take_coupon(
     """In the caller's transaction: when that is undone, nobody took it. Until it ends, others who want it wait.
 
     Raises CouponNotValid, CouponUsedUp, FirstPurchaseOnly."""
+    if coupon.first_purchase:
+        await queries.wait_for_first(connection, organization=organization)
     # This takes the coupon's turn: whatever is counted below stays so until we are done.
     taken = await queries.count_up(connection, code=coupon.code, most=coupon.redemptions_max)
     now: datetime = await queries.clock(connection)

@@ -1,6 +1,11 @@
 -- name: clock$
 select clock_timestamp();
 
+-- name: wait_for_first^
+-- Of first purchases with different coupons, too, one comes after the other. A lock of its own, taken before a coupon's
+-- turn and nowhere else: whoever has it waits for nobody who waits for it.
+select pg_advisory_xact_lock(31261, hashtext(:organization));
+
 -- name: count_up$
 -- The row is locked from here on. Nothing comes back where the coupon is used up.
 insert into coupon_count as counted (code, taken) values (:code, 1)
