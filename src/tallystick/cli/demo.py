@@ -14,6 +14,7 @@ from tallystick.base.errors import Misconfigured
 from tallystick.cli.output import AsJson, console, show, table
 
 _PURCHASE = 25
+_REFUND = 5
 _QUESTION = "In one sentence: why did medieval clerks split their tally sticks?"
 
 
@@ -83,6 +84,8 @@ def _tell(running: World, customer: Customer, progress: Any, *, quiet: bool) -> 
         _call(running, customer, "streamed call", lambda: _streamed(openai), quiet=quiet),
     ]
 
+    refund = _refund(running, customer, progress, quiet=quiet)
+
     progress("Deducting all but a millionth of a credit, as a service of yours would, then calling once more")
     rest = customer.balance() - Decimal("0.000001")
     _answer(
@@ -106,12 +109,40 @@ def _tell(running: World, customer: Customer, progress: Any, *, quiet: bool) -> 
         for way in refusal["metadata"]["ways_out"]:
             console.print(f"  way out: {way if isinstance(way, str) else json.dumps(way)}")
 
+    progress("Comparing Stripe with the books")
+    reconciliation = command(running.environment, "reconcile", "stripe", *(["--json"] if quiet else []))
+    if not quiet:
+        console.print(f"\n{reconciliation}", markup=False)
     progress("Verifying the books")
     verification = command(running.environment, "verify", *(["--json"] if quiet else []))
     if not quiet:
         console.print()
         console.print(verification, markup=False)
-    return {"bought": bought, "calls": calls, "refused": refusal, "verified": True}
+    return {
+        "bought": bought,
+        "calls": calls,
+        "refund": refund,
+        "refused": refusal,
+        "reconciled": True,
+        "verified": True,
+    }
+
+
+def _refund(running: World, customer: Customer, progress: Any, *, quiet: bool) -> dict[str, Any]:
+    """Give a part of the purchase back: Stripe returns the money, the order's own credits pay for it."""
+    progress(f"Refunding ${_REFUND} of the purchase")
+    before = customer.balance()
+    (order,) = json.loads(command(running.environment, "orders", "list", "--json"))
+    words = ("refunds", "create", order["id"], "--amount", str(_REFUND), "--reason", "bought too much", "--json")
+    refund: dict[str, Any] = json.loads(command(running.environment, *words), parse_float=Decimal)
+    httpx.post(f"{running.stripe_address}/_sandbox/webhooks/wait", json={}, timeout=30).raise_for_status()
+    after = customer.balance()
+    if after != before - _REFUND:
+        raise Misconfigured(f"Refunded ${_REFUND}, but the balance went from {before} to {after}.")
+    if not quiet:
+        console.print(f"\n[bold]A refund[/bold]  {refund['id']}: {refund['state']}")
+        console.print(f"  balance   {before} before, {after} after")
+    return refund
 
 
 def _buy(running: World, customer: Customer) -> None:
