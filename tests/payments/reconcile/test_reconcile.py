@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tallystick.base.errors import Conflict
+from tallystick.payments.orders.checkout import start_checkout
+from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms
 from tallystick.payments.reconcile.foreign import set_apart
 from tallystick.payments.reconcile.reconcile import reconcile, reconcile_daily, reconcile_newest
 
@@ -135,3 +137,19 @@ async def test_the_newest_run_looks_back_a_little_and_the_daily_one_runs_once_a_
     runs = await till.shop.pool.fetchval("select count(*) from reconciliation")
     await reconcile_daily(till.shop.pool, till.stripe, till.shop.inbox)
     assert await till.shop.pool.fetchval("select count(*) from reconciliation") == runs
+
+
+async def test_a_debit_that_its_bank_refuses_days_later_is_no_difference(till):
+    """Its money seems to come and goes again, fee and all, before anything here was paid by it."""
+    purchase = Purchase(amount_minor=2500, currency="usd", credits=2500 * 10**7)
+    started = await start_checkout(
+        till.shop.pool, till.stripe, PurchaseTerms(), till.shop.buyer, purchase, request_id=None, now=datetime.now(UTC)
+    )
+    await till.control(f"checkout/{started.session_id}/pay", number="000222222227")
+    waiting = await run(till)
+    assert [one.cause for one in waiting.differences] == ["its bank has not answered yet: nothing is to be done"]
+    await till.control(f"checkout/{started.session_id}/settle", succeeded=False)
+    found = await run(till)
+    assert (found.differences, found.held_minor) == ([], 0)
+    assert await balances(till.shop.pool) == {}
+    assert await till.shop.broken_laws() == []

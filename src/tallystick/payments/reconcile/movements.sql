@@ -10,10 +10,15 @@ on conflict (id) do nothing;
 
 -- name: unbooked
 -- Ours is what an order or an invoice of ours was paid by. Of a charge without a payment intent nothing of ours is made.
+-- A debit that its bank refused days later has come and gone: nothing was ever paid by it, and its fee comes back, too.
 select
     m.id, m.category, m.amount_minor, m.fee_minor,
     exists (select from payment_order o where o.stripe_payment_intent = m.payment_intent)
-        or exists (select from stripe_invoice_payment p where p.payment_intent = m.payment_intent) as ours,
+        or exists (select from stripe_invoice_payment p where p.payment_intent = m.payment_intent)
+        or exists (
+            select from stripe_movement other where other.payment_intent = m.payment_intent
+            having bool_or(other.category = 'charge_failure') and sum(other.amount_minor) = 0
+        ) as ours,
     m.payment_intent is null
         or exists (select from foreign_payment f where f.payment_intent = m.payment_intent) as foreign
 from stripe_movement m

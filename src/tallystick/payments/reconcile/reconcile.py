@@ -16,12 +16,14 @@ from prometheus_client import Gauge
 from tallystick.payments.billing.follow import bring_up_to_date
 from tallystick.payments.ending import Ending
 from tallystick.payments.errors import PaymentRefused
+from tallystick.payments.follower import Outdated
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.inbox.missed import fetch_missed
 from tallystick.payments.reconcile import difference, movements
 from tallystick.payments.reconcile.difference import Difference, queries
 from tallystick.payments.reconcile.foreign import note_foreign
 from tallystick.payments.refunds import follow as refunds
+from tallystick.payments.refunds.bring import UnderWay
 from tallystick.payments.stripe.balance import movements_since, read_balance
 from tallystick.payments.stripe.changed import Listed, invoice_paid_by, listed_since
 from tallystick.payments.stripe.client import StripeClient
@@ -29,6 +31,7 @@ from tallystick.payments.stripe.payment_intent import read_payment_intent
 
 _ROUNDS_MAX: Final = 3
 _CHUNK: Final = 100
+_WAITS: Final = "its bank has not answered yet: nothing is to be done"
 # Stripe keeps events for so long.
 _EVENTS_KEPT: Final = timedelta(days=30)
 # A dispute comes late, a refund fails late: what was clean once is looked at again for so long.
@@ -83,7 +86,7 @@ async def reconcile(
             await run.look_at_payment(payment)
     held_minor = sum((await read_balance(stripe)).values())
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        found = await difference.money(connection, livemode=stripe.livemode, since=since)
+        found = run.explained(await difference.money(connection, livemode=stripe.livemode, since=since))
         found += await difference.clearing(connection, livemode=stripe.livemode, held_minor=held_minor, found=found)
         found += await difference.set_aside(connection, livemode=stripe.livemode, since=since)
     result = Reconciliation(
@@ -120,6 +123,7 @@ class _Run:
         self._pool = pool
         self._stripe = stripe
         self.mended: set[str] = set()
+        self._waiting: set[str] = set()
 
     async def look_at_unknown(self, since: datetime | None) -> None:
         """Bring up to date whatever Stripe lists and does not stand here as it stands there."""
@@ -149,6 +153,8 @@ class _Run:
         try:
             seen = await refunds.look(self._stripe, payment)
             if seen is not None:
+                if seen.payment.status == "processing":
+                    self._waiting.add(payment)
                 async with self._pool.acquire() as connection, connection.transaction():
                     self._note(payment, await refunds.apply(connection, seen))
                 return
@@ -163,9 +169,18 @@ class _Run:
                 if paid.refunds or paid.disputes:
                     async with self._pool.acquire() as connection, connection.transaction():
                         self._note(payment, await refunds.apply(connection, paid))
-        except (PaymentRefused, refunds.NotBooked) as error:
-            # One that cannot be read stays a difference; the others are not to wait for it.
-            _log.warning("payment_not_read", payment=payment, reason=error.message)
+        except (PaymentRefused, refunds.NotBooked, UnderWay) as error:
+            # One that cannot be looked at now stays a difference; the others are not to wait for it.
+            _log.warning("payment_not_looked_at", payment=payment, reason=error.message)
+
+    def explained(self, found: Sequence[Difference]) -> list[Difference]:
+        """Of a debit Stripe shows the money at once, and its bank says days later whether it comes."""
+        return [
+            msgspec.structs.replace(one, cause=_WAITS)
+            if self._waiting.issuperset(one.payment_intents or (None,))
+            else one
+            for one in found
+        ]
 
     async def differences(self, since: datetime | None) -> list[Difference]:
         await movements.book(self._pool, livemode=self._stripe.livemode)
@@ -173,7 +188,13 @@ class _Run:
             return await difference.money(connection, livemode=self._stripe.livemode, since=since)
 
     async def _look_at_customer(self, customer: str, invoice: str | None) -> None:
-        self._note(invoice or customer, await bring_up_to_date(self._pool, self._stripe, customer, invoice=invoice))
+        try:
+            ending = await bring_up_to_date(self._pool, self._stripe, customer, invoice=invoice)
+        except Outdated:
+            # Others are bringing it up to date right now, again and again.
+            _log.warning("customer_not_looked_at", customer=customer, reason="others were faster each time")
+            return
+        self._note(invoice or customer, ending)
 
     async def _ours(self, customers: Sequence[str | None]) -> set[str]:
         rows = queries.customers(self._pool, ids=customers, livemode=self._stripe.livemode)
