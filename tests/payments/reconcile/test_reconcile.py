@@ -8,6 +8,7 @@ from tallystick.payments.orders.checkout import start_checkout
 from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms
 from tallystick.payments.reconcile.foreign import set_apart
 from tallystick.payments.reconcile.reconcile import reconcile, reconcile_daily, reconcile_newest
+from tallystick.payments.refunds.create import create as refund
 
 
 async def run(till, since=None):
@@ -153,3 +154,14 @@ async def test_a_debit_that_its_bank_refuses_days_later_is_no_difference(till):
     assert (found.differences, found.held_minor) == ([], 0)
     assert await balances(till.shop.pool) == {}
     assert await till.shop.broken_laws() == []
+
+
+async def test_a_refund_whose_answer_is_not_known_keeps_no_other_payment_waiting(till, control):
+    paid = await till.buy(2500)
+    await control("faults", kind="reset_before", method="POST", path="/v1/refunds", times=100)
+    asked = await refund(till.shop.pool, till.stripe, paid.order, reason="asked for", by="operator:ada")
+    assert asked.state == "asked"
+    await till.dispute(paid)
+    missed = await till.pay(1000)
+    await run(till)
+    assert (await till.order(missed)).state == "credited"

@@ -18,11 +18,15 @@ from tallystick.payments.refunds.origin import of_order
 from tallystick.payments.refunds.refund import Refund, refunds_of
 
 
+class UnderWay(Unavailable):
+    """What is to be done depends on what Stripe answers to a refund of ours."""
+
+
 async def bring(connection: asyncpg.Connection, order: Order, *, by: str) -> str | None:
     """In the caller's transaction, which keeps the order locked and has the organization's turn, and does nothing
     more. Why something could not be done, in words; None where all is.
 
-    Raises Unavailable as long as it depends on what Stripe answers to a refund of ours."""
+    Raises UnderWay as long as it depends on what Stripe answers to a refund of ours."""
     refunds = await refunds_of(connection, of_order(order))
     causes = causes_of(refunds, await disputes_of(connection, of_order(order)))
     problem = None
@@ -61,7 +65,7 @@ async def _bring_clawbacks(
             reason: Literal["disputed", "refunded"] = "refunded" if cause.dispute is None else "disputed"
             await stop_after_money_back(connection, order.organization, reason)
         elif any(refund.state == "asked" for refund in refunds):
-            raise Unavailable(f"A refund of order {order.id} is under way; what else goes back depends on it.")
+            raise UnderWay(f"A refund of order {order.id} is under way; what else goes back depends on it.")
         else:
             problem = f"{cause.name} takes {cause.amount_minor} of a payment of which {left} is left"
     return problem
