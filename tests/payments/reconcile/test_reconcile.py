@@ -156,6 +156,21 @@ async def test_a_debit_that_its_bank_refuses_days_later_is_no_difference(till):
     assert await till.shop.broken_laws() == []
 
 
+async def test_nor_is_one_of_another_business(till):
+    other = await till.stripe.v1.customers.create_async({"email": "somebody@example.com"})
+    session = await till.stripe.v1.checkout.sessions.create_async(
+        {"mode": "payment", "customer": other.id, "success_url": "https://other.example",
+         "line_items": [{"quantity": 1, "price_data": {
+             "currency": "usd", "unit_amount": 700, "product_data": {"name": "a thing"}}}]}
+    )  # fmt: skip
+    await till.control(f"checkout/{session.id}/pay", number="000222222227")
+    assert (await run(till)).differences == []
+    await till.control(f"checkout/{session.id}/settle", succeeded=False)
+    found = await run(till)
+    assert (found.differences, found.held_minor) == ([], 0)
+    assert await balances(till.shop.pool) == {}
+
+
 async def test_a_refund_whose_answer_is_not_known_keeps_no_other_payment_waiting(till, control):
     paid = await till.buy(2500)
     await control("faults", kind="reset_before", method="POST", path="/v1/refunds", times=100)

@@ -16,8 +16,10 @@ select
     exists (select from payment_order o where o.stripe_payment_intent = m.payment_intent)
         or exists (select from stripe_invoice_payment p where p.payment_intent = m.payment_intent)
         or exists (
+            -- One that is not ours was booked as such when it came, and is so when it goes.
             select from stripe_movement other where other.payment_intent = m.payment_intent
             having bool_or(other.category = 'charge_failure') and sum(other.amount_minor) = 0
+                and bool_and(other.belongs is distinct from 'other')
         ) as ours,
     m.payment_intent is null
         or exists (select from foreign_payment f where f.payment_intent = m.payment_intent) as foreign
