@@ -4,7 +4,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tallystick.base.errors import Conflict
+from tallystick.ledger.account import PlatformAccount
+from tallystick.ledger.lot import add_lot
+from tallystick.ledger.post import Transfer, post
 from tallystick.payments.orders.checkout import start_checkout
+from tallystick.payments.orders.credit import clearing_account
 from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms
 from tallystick.payments.reconcile.foreign import set_apart
 from tallystick.payments.reconcile.reconcile import reconcile, reconcile_daily, reconcile_newest
@@ -180,3 +184,35 @@ async def test_a_refund_whose_answer_is_not_known_keeps_no_other_payment_waiting
     missed = await till.pay(1000)
     await run(till)
     assert (await till.order(missed)).state == "credited"
+
+
+async def credited_by_the_version_before(till, paid):
+    """All of it out of Stripe's clearing account, the gift too."""
+    order = await till.order(paid)
+    async with till.shop.pool.acquire() as connection, connection.transaction():
+        clearing = await clearing_account(connection, PlatformAccount.STRIPE_CLEARING, order.account)
+        transfer = Transfer(debit=clearing, credit=order.account, amount=order.credits)
+        operation = order.crediting
+        await post(connection, operation=operation, kind="purchase", transfers=[transfer], fingerprint="as before")
+        await add_lot(
+            connection, id=operation, account=order.account, kind="purchased", amount=order.credits, source=order.source
+        )
+        await connection.execute(
+            "update payment_order set state = 'credited', operation = $2, credited_at = clock_timestamp(),"
+            " stripe_payment_intent = $3 where id = $1",
+            order.id,
+            operation,
+            paid.payment_intent,
+        )
+
+
+async def test_what_the_version_before_gave_away_is_no_money_that_stripe_lacks(till):
+    paid = await till.pay(1000, credits_=12 * 10**9)
+    await credited_by_the_version_before(till, paid)
+    assert (await run(till)).differences == []
+    await till.refund(paid, 500)
+    assert (await run(till)).differences == []
+    assert await till.shop.balance() == 6 * 10**9
+    await till.refund(paid)
+    assert (await run(till)).differences == []
+    assert await till.shop.broken_laws() == []

@@ -27,7 +27,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """A row of payment_order; `credits` in nanocredits, amounts of money in cents of `currency`.
 
     `amount_minor` is what is paid, `discount_minor` what its coupon took off before. `paid_credits` is how much of
-    `credits` that money is worth; None until it is credited, and where all of it counts."""
+    `credits` that money is worth; None until it is credited, and where the version before did that."""
 
     id: str
     organization: str

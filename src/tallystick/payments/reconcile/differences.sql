@@ -9,7 +9,7 @@ order by payment_intent;
 -- name: sums
 -- What Stripe moved for each order and each invoice, against what the books have between it and Stripe. The books' side
 -- is found by the operations that can have done it: the purchase or the income, what was clawed back, what of that came
--- back.
+-- back. The version before booked the gift of a package as if Stripe had it: that much of its orders was never to come.
 with touched as (
     select o.id as cause, o.stripe_payment_intent as payment_intent
     from payment_order o
@@ -47,11 +47,17 @@ operations as (
     from clawback c join operation back on back.reverses = c.operation
 ),
 booked as (
-    select causes.cause, sum(case when a.id = t.debit then t.amount else -t.amount end) / 10000000 as amount_minor
+    select
+        causes.cause,
+        (
+            sum(case when a.id = t.debit then t.amount else -t.amount end)
+            - coalesce(min(greatest(o.credits - o.amount_minor * 10000000, 0)) filter (where o.paid_credits is null), 0)
+        ) / 10000000 as amount_minor
     from (select distinct cause from touched) as causes
     join operations on operations.cause = causes.cause
     join transfer t on t.operation = operations.operation and t.kind >= 'shortfall'
     join ledger_account a on a.kind = 'stripe_clearing' and a.id in (t.debit, t.credit)
+    left join payment_order o on o.id = causes.cause
     group by causes.cause
 )
 select
@@ -74,7 +80,10 @@ order by causes.cause;
 select
     coalesce((select sum(amount_minor - fee_minor) from stripe_movement where livemode = :livemode), 0)::bigint
         as moved_minor,
-    coalesce((select -sum(posted) from ledger_account where kind = 'stripe_clearing'), 0)::bigint as booked;
+    coalesce((select -sum(posted) from ledger_account where kind = 'stripe_clearing'), 0)::bigint - coalesce((
+        select sum(credits - amount_minor * 10000000) from payment_order
+        where operation is not null and paid_credits is null and credits > amount_minor * 10000000
+    ), 0)::bigint as booked;
 
 -- name: set_aside
 -- What only a person can decide; an event that failed twice or less is simply late.

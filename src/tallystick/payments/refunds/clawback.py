@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 
 from tallystick.base.database import load_queries
+from tallystick.base.money import from_minor
 from tallystick.ledger.account import PlatformAccount
 from tallystick.ledger.lot import left_of, take_from
 from tallystick.ledger.post import Transfer, post
@@ -121,7 +122,9 @@ async def _transfers(connection: asyncpg.Connection, order: Order, share: Share,
 
 
 def _whole(order: Order) -> Share:
-    money = order.credits if order.paid_credits is None else order.paid_credits
+    # The version before told no gift from what was paid for; what Stripe gives back is the money alone.
+    worth = min(order.credits, from_minor(order.amount_minor))
+    money = worth if order.paid_credits is None else order.paid_credits
     return Share(money=money, bonus=order.credits - money)
 
 

@@ -109,7 +109,8 @@ join payment_order as o on o.id = c.payment_order
 where c.reversed_at is null
 group by o.id
 having case when sum(c.amount_minor) = o.amount_minor
-    then sum(c.money) <> coalesce(o.paid_credits, o.credits) or sum(c.money + c.bonus) <> o.credits
+    then sum(c.money) <> coalesce(o.paid_credits, least(o.credits, o.amount_minor * 10000000))
+        or sum(c.money + c.bonus) <> o.credits
     else sum(c.money + c.bonus) > o.credits
 end
 limit :most::bigint;

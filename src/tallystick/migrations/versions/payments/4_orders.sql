@@ -15,7 +15,7 @@ alter table payment_order
     -- The first of two operators, where two must agree.
     add column first_approved_by text,
     -- How much of `credits` the money that came is worth; the rest is a gift of ours. Null until it is credited, and
-    -- where the version before credited it: then all of it counts as paid.
+    -- where the version before credited it: then all of it was booked as paid.
     add column paid_credits bigint check (paid_credits between 1 and credits),
     -- What came in, where that was not what the order asked for.
     add column received_minor bigint check (received_minor >= 0),
