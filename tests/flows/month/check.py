@@ -1,0 +1,313 @@
+"""What must hold at the end of a month: by what was planned and what Stripe says, whatever our own books say."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from tallystick.app.verification import verify_books
+from tallystick.payments.billing.names import event_name
+from tallystick.payments.inbox.event import TYPES
+from tallystick.payments.inbox.followers import FOLLOWERS
+from tallystick.payments.meters.upkeep import compare_all
+from tallystick.payments.orders.life import state_of_money
+from tallystick.payments.reconcile.reconcile import reconcile
+from tallystick.payments.stripe.meter import meters_by_event, units_between
+from tests.flows.month.acts import CENT, Customer
+from tests.flows.month.month import Month
+from tests.flows.month.stage import Stage
+
+_CREDIT: Final = 10**9
+_OURS: Final[dict[str, str]] = {"unpaid": "past_due", "incomplete_expired": "canceled"}
+
+
+@dataclass
+class AtStripe:
+    """All that Stripe has, read without any fault."""
+
+    payments: list[Any]
+    refunds: list[Any]
+    disputes: list[Any]
+    subscriptions: list[Any]
+    customers: list[Any]
+    events: list[Any]
+    held_minor: int
+    of_order: dict[str, Any] = field(default_factory=dict)
+    refunded: Counter[str] = field(default_factory=Counter)
+    disputed: Counter[str] = field(default_factory=Counter)
+
+
+async def check(month: Month) -> None:
+    """Raises AssertionError with all that is wrong."""
+    stage = month.stage
+    month.figures["failed on purpose"] = len(await _mend(stage, month))
+    await _figures(stage, month)
+    there = await read_stripe(stage)
+    problems = [
+        *await _reconciled(stage),
+        *await _verified(stage),
+        *await _clearing(stage, there),
+        *_once(there, month),
+        *await _heard(stage, there),
+    ]
+    for customer in month.customers:
+        problems += await _orders(stage, customer, there)
+        problems += await _balance(stage, customer, there)
+        problems += await _usage(stage, customer)
+    problems += await _subscriptions(stage, there)
+    problems += await _told(stage)
+    assert not problems, "\n".join(["", *problems])
+
+
+async def ending(month: Month) -> dict[int, dict[str, Any]]:
+    """How each customer stands whose end does not depend on when what happened: the same with and without faults."""
+    found = {}
+    for customer in month.customers:
+        if customer.late or customer.life.depends_on_timing:
+            continue
+        whose = customer.organization
+        found[customer.life.number] = {
+            "balance": await _posted(month.stage, customer),
+            "orders": Counter(
+                (row["state"], row["amount_minor"], row["refunded_minor"], row["disputed_minor"])
+                for row in await month.stage.pool.fetch("select * from payment_order where organization = $1", whose)
+            ),
+            "subscriptions": Counter(
+                (row["status"], row["slug"])
+                for row in await month.stage.pool.fetch(
+                    "select s.status, e.name as slug from subscription s join catalog_entry e on e.id = s.plan_version"
+                    " where organization = $1", whose,
+                )
+            ),
+        }  # fmt: skip
+    return found
+
+
+async def read_stripe(stage: Stage) -> AtStripe:
+    v1 = stage.stripe.v1
+
+    async def all_(resource: Any, **wanted: Any) -> list[Any]:
+        page = await resource.list_async({"limit": 100, **wanted})
+        return [row.to_dict() async for row in page.auto_paging_iter()]
+
+    balance = (await v1.balance.retrieve_async()).to_dict()
+    there = AtStripe(
+        payments=await all_(v1.payment_intents),
+        refunds=await all_(v1.refunds),
+        disputes=await all_(v1.disputes),
+        subscriptions=await all_(v1.subscriptions, status="all"),
+        customers=await all_(v1.customers),
+        events=await all_(v1.events),
+        held_minor=sum(part["amount"] for part in [*balance["available"], *balance["pending"]]),
+    )
+    for one in there.payments:
+        if one["status"] == "succeeded" and "order_id" in one["metadata"]:
+            there.of_order[one["metadata"]["order_id"]] = one
+    for one in there.refunds:
+        if one["status"] in {"succeeded", "pending", "requires_action"}:
+            there.refunded[one["payment_intent"]] += one["amount"]
+    for one in there.disputes:
+        if sum(moved["amount"] for moved in one["balance_transactions"]) < 0:
+            there.disputed[one["payment_intent"]] += one["amount"]
+    return there
+
+
+async def _mend(stage: Stage, month: Month) -> dict[str, str]:
+    found = (await stage.controls.get("/_sandbox/faults")).json()
+    month.figures["calls"] = found["calls"]
+    await stage.controls.delete("/_sandbox/faults")
+    return (found["everything"] or {}).get("failed", {})
+
+
+async def _figures(stage: Stage, month: Month) -> None:
+    for state in ("dropped", "failed"):
+        answer = await stage.controls.get("/_sandbox/webhooks/deliveries", params={"state": state})
+        month.figures[f"webhooks {state}"] = len(answer.json()["deliveries"])
+    counts = await stage.pool.fetchrow(
+        "select (select count(*) from stripe_event) as events, (select count(*) from payment_order) as orders,"
+        " (select count(*) from operation) as operations, (select count(*) from refund) as refunds,"
+        " (select count(*) from dispute) as disputes, (select count(*) from stripe_invoice) as invoices"
+    )
+    month.figures.update(dict(counts))
+
+
+async def _reconciled(stage: Stage) -> list[str]:
+    first = await reconcile(stage.pool, stage.stripe, stage.inbox, since=None)
+    again = await reconcile(stage.pool, stage.stripe, stage.inbox, since=None)
+    return [f"reconcile: {one}" for one in [*first.differences, *again.differences]] + [
+        f"reconcile found something to mend the second time: {one}" for one in again.mended
+    ]
+
+
+async def _verified(stage: Stage) -> list[str]:
+    outcomes = (await verify_books(stage.pool)).outcomes
+    return [f"verify, {outcome.name}: {problem}" for outcome in outcomes for problem in outcome.problems]
+
+
+async def _clearing(stage: Stage, there: AtStripe) -> list[str]:
+    booked = -await stage.pool.fetchval(
+        "select coalesce(sum(posted), 0)::bigint from ledger_account where kind = 'stripe_clearing'"
+    )
+    held = await stage.pool.fetchval("select count(*) from hold where state = 'open'")
+    return [
+        *_unless(booked == there.held_minor * CENT, f"Stripe holds {there.held_minor}, the books say {booked / CENT}"),
+        *_unless(held == 0, f"{held} holds are open"),
+    ]
+
+
+def _once(there: AtStripe, month: Month) -> list[str]:
+    """Nothing that was asked for again was done twice."""
+    paid = Counter(
+        one["metadata"]["order_id"]
+        for one in there.payments
+        if one["status"] == "succeeded" and "order_id" in one["metadata"]
+    )
+    live = Counter(one["customer"] for one in there.subscriptions if one["status"] != "canceled")
+    refunds = Counter(one["amount"] for one in there.refunds)
+    planned = Counter(
+        act.minor for one in month.customers for act in one.life.acts if act.what in {"refund", "refund at stripe"}
+    )
+    return [
+        *(
+            f"order {order} was paid {times} times: "
+            + str([(one["id"], one["created"]) for one in there.payments if one["metadata"].get("order_id") == order])
+            for order, times in paid.items()
+            if times > 1
+        ),
+        *(f"{customer} has {times} subscriptions" for customer, times in live.items() if times > 1),
+        *_unless(refunds == planned, f"refunds at Stripe {refunds}, planned {planned}"),
+        *_unless(
+            len(there.customers) == len(month.customers),
+            f"{len(there.customers)} customers at Stripe of {len(month.customers)} organizations",
+        ),
+    ]
+
+
+async def _heard(stage: Stage, there: AtStripe) -> list[str]:
+    """Every event that we act on is here, and nobody has to look at one."""
+    wanted = {*TYPES, *(type_ for follower in FOLLOWERS for type_ in follower.types)}
+    rows = await stage.pool.fetch("select id, type, state, reason from stripe_event")
+    here = {row["id"] for row in rows}
+    missing = [one for one in there.events if one["type"] in wanted and one["id"] not in here]
+    return [f"event {one['id']} {one['type']} never came" for one in missing] + [
+        f"event {row['id']} {row['type']} is {row['state']}: {row['reason']}"
+        for row in rows
+        if row["state"] not in {"processed", "ignored"}
+    ]
+
+
+async def _orders(stage: Stage, customer: Customer, there: AtStripe) -> list[str]:
+    rows = await stage.pool.fetch(
+        "select id, kind::text, state::text from payment_order where organization = $1", customer.organization
+    )
+    problems = []
+    for row in rows:
+        if row["kind"] == "manual":
+            continue
+        payment = there.of_order.get(row["id"])
+        if payment is None:
+            wanted = {"created", "awaiting_payment", "expired", "failed"}
+        else:
+            intent, paid = payment["id"], payment["amount_received"]
+            wanted = {state_of_money(paid, there.refunded[intent], there.disputed[intent], credited=True)}
+        problems += _unless(
+            row["state"] in wanted, f"order {row['id']} ({row['kind']}) is {row['state']}; by its payment {wanted}"
+        )
+    return problems
+
+
+async def _balance(stage: Stage, customer: Customer, there: AtStripe) -> list[str]:
+    """Credits that came in, less those that went back with their money, less what was spent."""
+    acts = {customer.orders[act.name]: act for act in customer.life.acts if act.name in customer.orders}
+    came, back = customer.granted + customer.approved, 0
+    problems = []
+    for order, payment in there.of_order.items():
+        if payment["metadata"]["organization"] != customer.organization:
+            continue
+        given = acts[order].given if order in acts else {"amount": payment["amount"] // 100}
+        price, credits_ = _price_and_credits(given)
+        intent = payment["id"]
+        problems += _unless(payment["amount_received"] == price, f"order {order} cost {payment['amount_received']}")
+        gone = there.refunded[intent] + there.disputed[intent]
+        came, back = came + credits_, back + credits_ * gone // price
+    owed = await stage.pool.fetchval(
+        "select coalesce(sum(open), 0)::bigint from debt where organization = $1 and ended_at is null",
+        customer.organization,
+    )
+    posted, wanted = await _posted(stage, customer), came - back - customer.spent
+    problems += _unless(
+        posted - owed == wanted,
+        f"customer {customer.life.number} {customer.life.kinds} {customer.organization} has {posted / _CREDIT} and owes"
+        f" {owed / _CREDIT}; came {came / _CREDIT}, back {back / _CREDIT}, spent {customer.spent / _CREDIT}",
+    )
+    return problems + _unless(posted == 0 or owed == 0, f"customer {customer.life.number} owes, and has credits")
+
+
+def _price_and_credits(given: dict[str, Any]) -> tuple[int, int]:
+    if "pack" in given:
+        return 5000, 55 * _CREDIT
+    minor = given["amount"] * 100
+    return (minor * 8 // 10 if "coupon" in given else minor), given["amount"] * _CREDIT
+
+
+async def _posted(stage: Stage, customer: Customer) -> int:
+    found: int = await stage.pool.fetchval("select posted from ledger_account where id = $1", customer.account)
+    return found
+
+
+async def _usage(stage: Stage, customer: Customer) -> list[str]:
+    if customer.life.kinds[1] != "is metered":
+        return []
+    found, _ = await compare_all(stage.pool, stage.stripe, organization=customer.organization)
+    at_stripe = await stage.pool.fetchval(
+        "select id from stripe_customer where organization = $1", customer.organization
+    )
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    meters = await meters_by_event(stage.stripe)
+    there = await units_between(
+        stage.stripe, meters[event_name("agent_sessions")], at_stripe, now - timedelta(days=34), now
+    )
+    return [f"usage: {one}" for one in found.differences] + _unless(
+        there == customer.used, f"customer {customer.life.number} used {customer.used} sessions, Stripe has {there}"
+    )
+
+
+async def _subscriptions(stage: Stage, there: AtStripe) -> list[str]:
+    kept = {row["id"]: row for row in await stage.pool.fetch("select * from stripe_subscription")}
+    ours = {row["stripe_subscription"]: row for row in await stage.pool.fetch("select * from subscription")}
+    prices = {row["id"]: row["plan"] for row in await stage.pool.fetch("select id, plan from stripe_price")}
+    versions = {row["id"]: row["name"] for row in await stage.pool.fetch("select id, name from catalog_entry")}
+    problems = []
+    for one in there.subscriptions:
+        row, our = kept.get(one["id"]), ours.get(one["id"])
+        if row is None or our is None:
+            problems.append(f"subscription {one['id']} is {one['status']} and not known here")
+            continue
+        said = (one["status"], _OURS.get(one["status"], one["status"]), prices[one["items"]["data"][0]["price"]["id"]])
+        here = (row["status"], our["status"], versions[our["plan_version"]])
+        problems += _unless(said == here, f"subscription {one['id']} is {said} at Stripe and {here} here")
+    return problems
+
+
+async def _told(stage: Stage) -> list[str]:
+    """Each order was told to its customer and is in the audit log, once for each thing that became of it."""
+    notices: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in await stage.pool.fetch("select type, data ->> 'order_id' as order_id from notice"):
+        notices[row["order_id"]][row["type"]] += 1
+    acts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in await stage.pool.fetch("select act, subject from audit_event where act like 'order.%'"):
+        acts[row["subject"]][row["act"]] += 1
+    problems = []
+    for row in await stage.pool.fetch("select id, state::text, operation from payment_order"):
+        told, noted = notices[row["id"]], acts[row["id"]]
+        credited = 0 if row["operation"] is None else 1
+        for name, found in (("credits.purchased", told), ("order.created", told), ("order.created", noted)):
+            wanted = credited if name == "credits.purchased" else 1
+            problems += _unless(found[name] == wanted, f"order {row['id']}: {found[name]} times {name}")
+        last = f"order.{row['state']}"
+        problems += _unless(told[last] > 0 and noted[last] > 0, f"order {row['id']}: nobody was told of {last}")
+    return problems
+
+
+def _unless(holds: bool, problem: str) -> list[str]:
+    return [] if holds else [problem]
