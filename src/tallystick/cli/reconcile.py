@@ -13,17 +13,25 @@ from tallystick.base.money import format_amount, from_minor
 from tallystick.cli.operator import By, operator
 from tallystick.cli.output import AsJson, console, show, table, with_books
 from tallystick.payments.inbox.inbox import Inbox
+from tallystick.payments.inbox.set_aside import StoredEvent, set_aside
+from tallystick.payments.inbox.set_aside import dismiss as dismiss_event
+from tallystick.payments.inbox.set_aside import retry as retry_event
 from tallystick.payments.reconcile import foreign
 from tallystick.payments.reconcile.difference import Difference
 from tallystick.payments.reconcile.reconcile import Reconciliation, reconcile, reconcile_newest
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.settings import Settings
 
+EventId = Annotated[str, typer.Argument(metavar="EVENT", help="Stripe's event, evt_...")]
+
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Compare the books with what others say.", no_args_is_help=True)
     group.command("stripe")(stripe)
     group.command("set-apart")(set_apart)
+    group.command("events")(events)
+    group.command("retry")(retry)
+    group.command("dismiss")(dismiss)
     app.add_typer(group, name="reconcile")
 
 
@@ -42,10 +50,7 @@ def stripe(
     """
 
     async def work(pool: asyncpg.Pool, settings: Settings) -> Reconciliation:
-        if not settings.stripe_api_key:
-            raise Misconfigured("There is nothing to compare with: set STRIPE_API_KEY.")
-        client = StripeClient(settings.stripe_api_key, api_base=settings.stripe_api_base)
-        inbox = Inbox(pool, secrets=settings.listed("stripe_webhook_secret"), livemode=client.livemode, stripe=client)
+        client, inbox = _connected(pool, settings)
         try:
             if since is None and not everything:
                 return await reconcile_newest(pool, client, inbox, progress=_progress(as_json))
@@ -68,6 +73,55 @@ def set_apart(
     """Say that a payment is none of our orders: its money stands apart, and is a difference no more."""
     with_books(lambda pool, _settings: foreign.set_apart(pool, payment, reason=reason, by=operator(by)))
     console.print(f"{payment} stands apart from the next run on.")
+
+
+def events(
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)] = 50, as_json: AsJson = False
+) -> None:
+    """List Stripe's events that wait for a person, with what did not fit, and those that fail again and again."""
+    found = with_books(lambda pool, _settings: set_aside(pool, limit=limit))
+    show(
+        found,
+        as_json,
+        lambda: table(
+            ["Event", "Type", "State", ">Attempts", "Why"],
+            [(one.id, one.type, one.state, one.attempts, one.reason) for one in found],
+        ),
+    )
+
+
+def retry(event: EventId, by: By = None, as_json: AsJson = False) -> None:
+    """Act on an event once more, when what did not fit was mended. What it did before is not done twice."""
+    who = operator(by)
+
+    async def work(pool: asyncpg.Pool, settings: Settings) -> StoredEvent:
+        client, inbox = _connected(pool, settings)
+        try:
+            return await retry_event(pool, inbox, event, by=who)
+        finally:
+            await client.close()
+
+    found = with_books(work)
+    told = f"{found.id} is {found.state}" + (f": {found.reason}." if found.reason else ".")
+    show(found, as_json, lambda: console.print(told, markup=False))
+
+
+def dismiss(
+    event: EventId,
+    reason: Annotated[str, typer.Option(help="What was done about it instead; kept in the audit log.")],
+    by: By = None,
+) -> None:
+    """Say that an event was seen to, and is a difference no more. Nothing is done for it."""
+    with_books(lambda pool, _settings: dismiss_event(pool, event, reason=reason, by=operator(by)))
+    console.print(f"{event} is dismissed.", markup=False)
+
+
+def _connected(pool: asyncpg.Pool, settings: Settings) -> tuple[StripeClient, Inbox]:
+    if not settings.stripe_api_key:
+        raise Misconfigured("There is nothing to compare with: set STRIPE_API_KEY.")
+    client = StripeClient(settings.stripe_api_key, api_base=settings.stripe_api_base)
+    secrets = settings.listed("stripe_webhook_secret")
+    return client, Inbox(pool, secrets=secrets, livemode=client.livemode, stripe=client)
 
 
 def _progress(as_json: bool) -> Callable[[str], None]:
