@@ -49,23 +49,27 @@ async def _bring_clawbacks(
     connection: asyncpg.Connection, order: Order, causes: Sequence[Cause], refunds: Sequence[Refund]
 ) -> str | None:
     wanted = {cause.operation for cause in causes}
-    for clawback in await in_force(connection, order):
-        if clawback.operation not in wanted:
+    found = await in_force(connection, order)
+    left = order.amount_minor - sum(one.amount_minor for one in found if one.cause in wanted)
+    # What went beyond the payment is taken anew once more of it is left: as if that had been so from the beginning.
+    again = {one.cause for one in found if one.cause in wanted and one.excess and left > 0}
+    for clawback in found:
+        if clawback.cause not in wanted or clawback.cause in again:
             await give_back(connection, order, clawback)
     problem = None
     for cause in causes:
-        known = await queries.find(connection, operation=cause.operation)
-        if known is not None and known["reversed_at"] is None:
+        attempts = await queries.attempts(connection, cause=cause.operation)
+        if attempts["taken"] > attempts["over"]:
             continue
         left = order.amount_minor - sum(one.amount_minor for one in await in_force(connection, order))
-        if known is not None:
+        if cause.amount_minor > left and any(refund.state == "asked" for refund in refunds):
+            raise UnderWay(f"A refund of order {order.id} is under way; what else goes back depends on it.")
+        if attempts["taken"] and cause.operation not in again:
             problem = f"{cause.name} was over, and its money had come back: it cannot go again"
-        elif cause.amount_minor <= left:
+        elif cause.amount_minor > left and cause.refund is not None:
+            problem = f"{cause.name} takes {cause.amount_minor} of a payment of which {left} is left"
+        else:
             await take_back(connection, order, cause)
             reason: Literal["disputed", "refunded"] = "refunded" if cause.dispute is None else "disputed"
             await stop_after_money_back(connection, order.organization, reason)
-        elif any(refund.state == "asked" for refund in refunds):
-            raise UnderWay(f"A refund of order {order.id} is under way; what else goes back depends on it.")
-        else:
-            problem = f"{cause.name} takes {cause.amount_minor} of a payment of which {left} is left"
     return problem

@@ -11,7 +11,7 @@ from tallystick.payments.refunds.refund import Refund
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """`operation` is the one that can book it."""
+    """`operation` is the one that books it, and names it where it must be booked again."""
 
     operation: UUID
     amount_minor: int
@@ -21,6 +21,10 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str | None:
         return self.refund or self.dispute
+
+    def attempt(self, number: int) -> UUID:
+        """The operation that books it for the `number`th time, from 0."""
+        return id_for_request("clawback", f"{self.operation} {number}") if number else self.operation
 
 
 def causes_of(refunds: Sequence[Refund], disputes: Sequence[Dispute]) -> list[Cause]:

@@ -19,25 +19,28 @@ from tallystick.ledger.reverse import reverse
 from tallystick.payments.debts.debt import DISPUTE_POLICY, beside, owe, undo
 from tallystick.payments.orders.order import Order
 from tallystick.payments.refunds.cause import Cause
-from tallystick.payments.refunds.share import Share, part_worth, share_of
+from tallystick.payments.refunds.share import NOTHING, Share, part_worth, share_of
 
 queries = load_queries(__file__, "clawback.sql")
 
 
 class Clawback(msgspec.Struct, frozen=True, kw_only=True):
-    """In nanocredits: `taken` of the customer's credits, the rest of `money` and `bonus` is owed."""
+    """In nanocredits: `taken` of the customer's credits; the rest of `money` and `bonus` is owed, and all of `excess`,
+    which went beyond the payment."""
 
     operation: UUID
+    cause: UUID
     refund: str | None
     dispute: str | None
     amount_minor: int
     money: int
     bonus: int
     taken: int
+    excess: int
 
     @property
     def owed(self) -> int:
-        return self.money + self.bonus - self.taken
+        return self.money + self.bonus - self.taken + self.excess
 
 
 async def in_force(connection: asyncpg.Connection, order: Order) -> Sequence[Clawback]:
@@ -46,48 +49,42 @@ async def in_force(connection: asyncpg.Connection, order: Order) -> Sequence[Cla
 
 
 async def take_back(connection: asyncpg.Connection, order: Order, cause: Cause) -> Clawback:
-    """Take back what `cause` takes of the order, which is credited, and locked, and of which that much is left.
+    """Take back what `cause` takes of the order, which is credited, and locked. What goes beyond the payment is owed.
 
-    The caller has the organization's turn. Raises ValueError for more than is left of the payment."""
-    operation = _crediting(order)
+    The caller has the organization's turn. Raises ValueError for a refund of more than is left of the payment."""
     before = await in_force(connection, order)
-    share = share_of(_whole(order), order.amount_minor, cause.amount_minor, **_gone(before))
-    left = await left_of(connection, order.account, operation)
-    taken = min(share.credits, left.free)
-    owed = share.credits - taken
+    fits_minor = min(cause.amount_minor, order.amount_minor - sum(one.amount_minor for one in before))
+    if fits_minor < cause.amount_minor and cause.dispute is None:
+        raise ValueError(f"{cause.name} takes {cause.amount_minor} of a payment of which {fits_minor} is left")
+    share = share_of(_whole(order), order.amount_minor, fits_minor, **_gone(before)) if fits_minor else NOTHING
+    left = await left_of(connection, order.account, _crediting(order))
+    attempts = await queries.attempts(connection, cause=cause.operation)
+    clawback = Clawback(
+        operation=cause.attempt(attempts["taken"]),
+        cause=cause.operation,
+        refund=cause.refund,
+        dispute=cause.dispute,
+        amount_minor=fits_minor,
+        money=share.money,
+        bonus=share.bonus,
+        taken=min(share.credits, left.free),
+        excess=from_minor(cause.amount_minor - fits_minor),
+    )
     await post(
         connection,
-        operation=cause.operation,
+        operation=clawback.operation,
         kind="refund" if cause.refund is not None else "dispute",
-        transfers=await _transfers(connection, order, share, taken),
+        transfers=await _transfers(connection, order, clawback),
         fingerprint=f"{order.id} {cause.name}",
     )
-    if taken:
-        await take_from(connection, left.lot, taken)
-    await queries.add(
-        connection,
-        operation=cause.operation,
-        order=order.id,
-        refund=cause.refund,
-        dispute=cause.dispute,
-        amount_minor=cause.amount_minor,
-        money=share.money,
-        bonus=share.bonus,
-        taken=taken,
-    )
-    if owed:
+    if clawback.taken:
+        await take_from(connection, left.lot, clawback.taken)
+    await queries.add(connection, order=order.id, **msgspec.structs.asdict(clawback))
+    if clawback.owed:
         # Who asked for a refund and got one has done nothing that should hold them back.
         policy = "none" if cause.refund is not None else DISPUTE_POLICY.get()
-        await owe(connection, cause.operation, order.organization, order.account, owed, policy)
-    return Clawback(
-        operation=cause.operation,
-        refund=cause.refund,
-        dispute=cause.dispute,
-        amount_minor=cause.amount_minor,
-        money=share.money,
-        bonus=share.bonus,
-        taken=taken,
-    )
+        await owe(connection, clawback.operation, order.organization, order.account, clawback.owed, policy)
+    return clawback
 
 
 async def give_back(connection: asyncpg.Connection, order: Order, clawback: Clawback) -> None:
@@ -105,12 +102,12 @@ async def unspent_minor(connection: asyncpg.Connection, order: Order) -> int:
     return part_worth(_whole(order), order.amount_minor, left.free, **gone)
 
 
-async def _transfers(connection: asyncpg.Connection, order: Order, share: Share, taken: int) -> list[Transfer]:
+async def _transfers(connection: asyncpg.Connection, order: Order, clawback: Clawback) -> list[Transfer]:
     """Each credit side is filled from the customer first, then from what is owed."""
     money = PlatformAccount.BANK if order.kind == "manual" else PlatformAccount.STRIPE_CLEARING
-    sides = ((money, share.money), (PlatformAccount.PROMOTIONAL_EXPENSE, share.bonus))
+    sides = ((money, clawback.money + clawback.excess), (PlatformAccount.PROMOTIONAL_EXPENSE, clawback.bonus))
     receivable = await beside(connection, PlatformAccount.RECEIVABLE, order.account)
-    transfers, left = [], taken
+    transfers, left = [], clawback.taken
     for kind, amount in sides:
         credit = await beside(connection, kind, order.account)
         from_customer = min(left, amount)

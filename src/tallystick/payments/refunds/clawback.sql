@@ -1,15 +1,18 @@
 -- name: in_force
-select operation, refund, dispute, amount_minor, money, bonus, taken
+select operation, cause, refund, dispute, amount_minor, money, bonus, taken, excess
 from clawback
 where payment_order = :order and reversed_at is null
 order by at, operation;
 
 -- name: add!
-insert into clawback (operation, payment_order, refund, dispute, amount_minor, money, bonus, taken)
-values (:operation, :order, :refund, :dispute, :amount_minor, :money, :bonus, :taken);
+insert into clawback
+    (operation, cause, payment_order, refund, dispute, amount_minor, money, bonus, taken, excess)
+values
+    (:operation, :cause, :order, :refund, :dispute, :amount_minor, :money, :bonus, :taken, :excess);
 
 -- name: mark_reversed!
 update clawback set reversed_at = clock_timestamp() where operation = :operation;
 
--- name: find^
-select operation, reversed_at from clawback where operation = :operation;
+-- name: attempts^
+-- How often it was taken back for this cause, and how often of that it is over.
+select count(*) as taken, count(reversed_at) as over from clawback where cause = :cause;

@@ -39,7 +39,8 @@ async def bring(connection: asyncpg.Connection, origin: Origin, account: int, pa
     for cause in causes:
         if cause.operation in known:
             continue
-        if cause.amount_minor > left:
+        # A bank may take more for a dispute than refunds have left; it is what plans brought in that becomes less.
+        if cause.amount_minor > left and cause.dispute is None:
             problem = f"{cause.name} takes {cause.amount_minor} of an invoice of which {left} is left"
             continue
         await _take(connection, origin, account, cause)

@@ -12,5 +12,5 @@ select operation, amount_minor, reversed_at from clawback where stripe_invoice =
 update clawback set reversed_at = clock_timestamp() where operation = :operation;
 
 -- name: add!
-insert into clawback (operation, stripe_invoice, refund, dispute, amount_minor, money, bonus, taken)
-values (:operation, :invoice, :refund, :dispute, :amount_minor, :money, 0, :money);
+insert into clawback (operation, cause, stripe_invoice, refund, dispute, amount_minor, money, bonus, taken)
+values (:operation, :operation, :invoice, :refund, :dispute, :amount_minor, :money, 0, :money);

@@ -1,4 +1,5 @@
 -- name: no_more_than_paid
+-- What we give back. A bank can take more for a dispute than refunds have left, which is an excess.
 with paid as (
     select id, amount_minor from payment_order where operation is not null
     union all
@@ -7,17 +8,20 @@ with paid as (
 select format('%s was paid with %s, and %s went back', paid.id, paid.amount_minor, gone.minor) as problem
 from paid
 join (
-    select origin, sum(amount_minor) as minor
-    from (
-        select coalesce(payment_order, stripe_invoice) as origin, amount_minor from refund
-        where state not in ('failed', 'canceled', 'refused')
-        union all
-        select coalesce(payment_order, stripe_invoice), amount_minor from dispute
-        where withdrawals > reinstatements and status <> 'won'
-    ) as cause
-    group by origin
+    select coalesce(payment_order, stripe_invoice) as origin, sum(amount_minor) as minor
+    from refund
+    where state not in ('failed', 'canceled', 'refused')
+    group by coalesce(payment_order, stripe_invoice)
 ) as gone on gone.origin = paid.id
-where gone.minor > paid.amount_minor limit :most::bigint;
+where gone.minor > paid.amount_minor
+union all
+select format('of order %s with %s came back %s', o.id, o.amount_minor, sum(c.amount_minor))
+from clawback c
+join payment_order o on o.id = c.payment_order
+where c.reversed_at is null
+group by o.id
+having sum(c.amount_minor) > o.amount_minor or (sum(c.amount_minor) < o.amount_minor and sum(c.excess) > 0)
+limit :most::bigint;
 
 -- name: once_each
 with cause as (
@@ -34,7 +38,9 @@ wanted as (
     where cause.payment_order is null or o.operation is not null
 ),
 found as (
-    select coalesce(refund, dispute) as id, coalesce(payment_order, stripe_invoice) as origin, amount_minor
+    select
+        coalesce(refund, dispute) as id, coalesce(payment_order, stripe_invoice) as origin,
+        amount_minor + excess / 10000000 as amount_minor
     from clawback where reversed_at is null
 )
 select format('%s takes %s of %s, and was booked as %s', coalesce(wanted.id, found.id),
@@ -47,7 +53,7 @@ limit :most::bigint;
 -- name: clawback_posting
 with posted as (
     select
-        c.operation, c.taken, c.money, c.bonus, c.reversed_at,
+        c.operation, c.taken, c.money, c.bonus, c.excess, c.reversed_at,
         coalesce(sum(t.amount) filter (where t.debit = o.account), 0) as from_customer,
         coalesce(sum(t.amount) filter (where debit.kind = 'receivable'), 0) as from_receivable,
         coalesce(sum(t.amount) filter (
@@ -62,11 +68,11 @@ with posted as (
     left join ledger_account as credit on credit.id = t.credit
     group by c.operation, o.id
 )
-select format('clawback %s took %s of %s and %s, and posted %s and %s owed to %s and %s', operation, taken, money, bonus,
-    from_customer, from_receivable, to_money, to_bonus) as problem
+select format('clawback %s took %s of %s, %s and %s, and posted %s and %s owed to %s and %s', operation, taken, money,
+    bonus, excess, from_customer, from_receivable, to_money, to_bonus) as problem
 from posted
-where from_customer <> taken or from_receivable <> money + bonus - taken or to_money <> money or to_bonus <> bonus
-    or total <> money + bonus
+where from_customer <> taken or from_receivable <> money + bonus - taken + excess or to_money <> money + excess
+    or to_bonus <> bonus or total <> money + bonus + excess
 union all
 select format('clawback %s takes %s of what plans brought in, and posted %s', c.operation, c.money,
     coalesce(sum(t.amount), 0))
@@ -128,11 +134,11 @@ having o.refunded_minor <> coalesce(sum(c.amount_minor) filter (where c.refund i
 limit :most::bigint;
 
 -- name: debts
-select format('clawback %s left %s owed, its debt is of %s', c.operation, c.money + c.bonus - c.taken,
+select format('clawback %s left %s owed, its debt is of %s', c.operation, c.money + c.bonus - c.taken + c.excess,
     coalesce(d.amount::text, 'nothing')) as problem
 from clawback as c
 left join debt as d on d.operation = c.operation
-where coalesce(d.amount, 0) <> c.money + c.bonus - c.taken
+where coalesce(d.amount, 0) <> c.money + c.bonus - c.taken + c.excess
 union all
 select format('debt %s of %s has %s open after %s was paid', d.operation, d.amount, d.open, coalesce(sum(p.amount), 0))
 from debt as d

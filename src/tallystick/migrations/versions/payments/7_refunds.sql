@@ -47,22 +47,29 @@ create index dispute_created on dispute (created_at desc, id);
 
 -- What one refund, or one withdrawal for a dispute, takes back of an order's credits. In nanocredits: what the money was
 -- worth, what had been given on top of it, and how much of both could still be taken. The rest is owed. Of an invoice it
--- is taken from what plans brought in, all of it.
+-- is taken from what plans brought in, all of it. A bank may take more for a dispute than refunds have left of the
+-- payment: that is `excess`, and owed as well.
 create table clawback (
     operation uuid primary key,
+    -- The same for all attempts at one cause: what leaves more of the payment makes it be taken anew.
+    cause uuid not null,
     payment_order text references payment_order,
     stripe_invoice text,
     refund text references refund,
     dispute text references dispute,
-    amount_minor bigint not null check (amount_minor > 0),
-    money bigint not null check (money > 0),
+    amount_minor bigint not null check (amount_minor >= 0),
+    money bigint not null check (money >= 0),
     bonus bigint not null check (bonus >= 0),
     taken bigint not null check (taken between 0 and money + bonus),
+    excess bigint not null default 0 check (excess >= 0),
     at timestamptz not null default clock_timestamp(),
     reversed_at timestamptz,
     check ((refund is null) <> (dispute is null)),
-    check ((payment_order is null) <> (stripe_invoice is null))
+    check ((payment_order is null) <> (stripe_invoice is null)),
+    check (money + excess > 0),
+    check (excess = 0 or dispute is not null)
 );
+create index clawback_cause on clawback (cause);
 create index clawback_payment_order on clawback (payment_order);
 create index clawback_stripe_invoice on clawback (stripe_invoice) where stripe_invoice is not null;
 -- Each takes back once at a time.
