@@ -6,11 +6,21 @@ Webhooks are lost, doubled, late and in any order meanwhile, and our server is k
 import sys
 
 import pytest
+import stripe
 
 from tests.flows.month.check import check, ending
 from tests.flows.month.month import Month
+from tests.flows.month.server import hurry
 from tests.flows.month.stage import open_stage
 from tests.payments.refunds.till import copied
+
+
+@pytest.fixture(autouse=True)
+def hardly_a_pause(monkeypatch):
+    """As in the server, see there."""
+    for name in ("INITIAL_DELAY", "MAX_DELAY"):
+        monkeypatch.setattr(stripe.HTTPClient, name, getattr(stripe.HTTPClient, name))
+    hurry()
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ from typing import Any, Self
 
 import asyncpg
 import httpx
+import stripe
 
 from tallystick.app import worker
+from tallystick.app.logs import configure
 from tallystick.app.maintenance import Job, Maintenance
 from tallystick.app.startup import Startup, decode
 from tallystick.payments.inbox.inbox import Inbox
@@ -27,6 +29,11 @@ DAY_LOCK = 0x6D6F6E7468
 """Whoever makes Stripe's clock go on has it alone."""
 
 
+def hurry() -> None:
+    """The SDK tries again as often as it would, with hardly a pause: thousands of calls fail in a month."""
+    stripe.HTTPClient.INITIAL_DELAY, stripe.HTTPClient.MAX_DELAY = 0.01, 0.05
+
+
 class Hasty(Maintenance):
     """A day at Stripe passes only while no job is at work: none of them would take so long."""
 
@@ -38,17 +45,17 @@ class Hasty(Maintenance):
     def _jobs(self, pool: asyncpg.Pool) -> list[Job]:
         usual = [replace(job, every_s=_EVERY_S) for job in super()._jobs(pool) if job.name not in _BY_STRIPES_CLOCK]
         settings = self._settings
-        stripe = StripeClient(settings.stripe_api_key or "", api_base=settings.stripe_api_base)
-        inbox = Inbox(pool, secrets=settings.listed("stripe_webhook_secret"), livemode=False, stripe=stripe)
-        self._stack.push_async_callback(stripe.close)
+        client = StripeClient(settings.stripe_api_key or "", api_base=settings.stripe_api_base)
+        inbox = Inbox(pool, secrets=settings.listed("stripe_webhook_secret"), livemode=False, stripe=client)
+        self._stack.push_async_callback(client.close)
         clock = Clock(settings.stripe_api_base or "")
 
         async def usage() -> None:
             await collect(pool, livemode=False, now=await clock.now())
-            await send(pool, stripe)
+            await send(pool, client)
 
         async def missed() -> None:
-            await fetch_missed(inbox, stripe, await clock.now() - timedelta(hours=2))
+            await fetch_missed(inbox, client, await clock.now() - timedelta(hours=2))
 
         jobs = [*usual, Job("usage", 1.0, usage), Job("missed", 3.0, missed)]
         return [replace(job, work=partial(self._within_a_day, job.work)) for job in jobs]
@@ -75,6 +82,8 @@ class Clock:
 
 
 async def _run(startup: Startup) -> None:
+    configure(startup.settings.log_level, startup.settings.log_format)
+    hurry()
     async with Hasty(startup.settings, startup.dsn):
         await worker.run(startup)
 
