@@ -192,6 +192,18 @@ async def test_a_bank_that_asks_for_the_owner_gets_a_page_they_can_pay_on(
     assert await shop.balance() == 25 * CREDIT
 
 
+async def test_a_page_that_can_no_longer_be_paid_ends_the_top_up_without_one(shop, pool, agree, run, control):
+    """As when everything went away after Stripe had refused the page, and before the top-up was ended."""
+    await agree("pm_card_authenticationRequired")
+    await control("faults", kind="reset_before", method="POST", path="/v1/checkout/sessions", times=4)
+    await run()
+    assert sorted(await states(shop, pool)) == [("checkout", "created", None), ("top_up", "created", None)]
+    await pool.execute("update payment_order set state = 'failed' where kind = 'checkout'")
+    await run()
+    assert ("top_up", "failed", "authentication_required") in await states(shop, pool)
+    assert await pool.fetchval("select subject from mail") == "Your automatic top-up was declined"
+
+
 @pytest.mark.parametrize("kind", ["reset_before", "reset_after", "unavailable_503"])
 async def test_an_unknown_outcome_waits_and_the_same_key_goes_on(shop, pool, agree, run, control, api, kind):
     await agree()

@@ -12,6 +12,7 @@ import asyncpg
 import structlog
 
 from tallystick.base.database import load_queries
+from tallystick.base.errors import Conflict
 from tallystick.base.money import format_amount, from_minor
 from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.orders.checkout import RETRY_FOR, start_checkout
@@ -153,8 +154,9 @@ async def _refused(pool: asyncpg.Pool, stripe: StripeClient, terms: PurchaseTerm
         except PaymentPending:
             log.warning("top_up_pending", order=order.id)
             return
-        except PaymentRefused as error:
-            log.warning("top_up_has_no_page", order=order.id, reason=error.reason)
+        except (PaymentRefused, Conflict) as error:
+            # Refused now, or before everything went away: the top-up ends without one.
+            log.warning("top_up_has_no_page", order=order.id, problem=error.message)
     async with pool.acquire() as connection, connection.transaction():
         current = await lock_known(connection, order.id)
         if not await end_unpaid(connection, current, "failed", by="stripe", reason=reason):
