@@ -67,10 +67,18 @@ def show(value: object, as_json: bool, text: Callable[[], None]) -> None:
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
     """Print rows under bold headings; numbers are right-aligned by giving a heading that starts with '>'."""
     drawn = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left")
-    for column in columns:
-        drawn.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    for index, column in enumerate(columns):
+        # An id stays whole, to be copied and found: a table gets wider than its terminal rather than divide a word.
+        words = [word for row in cells for word in row[index].split()]
+        drawn.add_column(
+            column.lstrip(">"),
+            justify="right" if column.startswith(">") else "left",
+            overflow="fold",
+            min_width=max(map(len, words), default=0),
+        )
+    for row in cells:
+        drawn.add_row(*row)
     console.print(drawn)
 
 
