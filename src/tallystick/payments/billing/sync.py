@@ -230,4 +230,4 @@ def _written_wrong(found: StripePrice, plan: Plan) -> str | None:
 
 def _amount(price: WantedPrice) -> str:
     unit = "" if price.meter is None else f" for one of {price.meter}"
-    return f"{price.amount:f} minor units of {price.currency} a {price.interval}{unit}"
+    return f"{price.amount.normalize():f} minor units of {price.currency} a {price.interval}{unit}"

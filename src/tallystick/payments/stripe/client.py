@@ -1,5 +1,6 @@
 """A connection to Stripe with one key, and what its errors mean. What is asked of it stands in the modules beside."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -55,8 +56,11 @@ class StripeClient:
 
 
 @contextmanager
-def known_errors() -> Iterator[None]:
-    """Tell what Stripe refused from what it may have done: only a refusal that it confirmed means nothing was done."""
+def known_errors(*, may_be_missing: bool = False) -> Iterator[None]:
+    """Tell what Stripe refused from what it may have done: only a refusal that it confirmed means nothing was done.
+
+    Who asks whether something is there has an answer when it is not: nobody is warned of that.
+    """
     try:
         yield
     except (stripe.AuthenticationError, stripe.PermissionError) as error:
@@ -64,7 +68,9 @@ def known_errors() -> Iterator[None]:
         raise Misconfigured("Payments are not set up correctly on this server. Its operator must mend that.") from error
     except stripe.StripeError as error:
         status = error.http_status or 0
-        _log.warning(
+        expected = may_be_missing and error.code == "resource_missing"
+        _log.log(
+            logging.INFO if expected else logging.WARNING,
             "stripe_call_failed",
             status=status,
             kind=type(error).__name__,

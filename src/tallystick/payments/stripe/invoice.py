@@ -43,7 +43,7 @@ class StripeInvoice(msgspec.Struct, frozen=True, kw_only=True):
 async def find_invoice(stripe: StripeClient, invoice: str) -> StripeInvoice | None:
     """None for a draft that was deleted."""
     try:
-        with known_errors():
+        with known_errors(may_be_missing=True):
             # First how it stands, then by what it was paid: a payment is there before the invoice is paid.
             found = await stripe.v1.invoices.retrieve_async(invoice)
             page = await stripe.v1.invoice_payments.list_async({"invoice": invoice, "limit": _PAGE})

@@ -33,7 +33,7 @@ class StripePrice(msgspec.Struct, frozen=True, kw_only=True):
 
 async def find_price(stripe: StripeClient, price: str) -> StripePrice | None:
     try:
-        with known_errors():
+        with known_errors(may_be_missing=True):
             return _read((await stripe.v1.prices.retrieve_async(price)).to_dict())
     except PaymentRefused as error:
         if error.reason == "resource_missing":

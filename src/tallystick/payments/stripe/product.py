@@ -7,7 +7,7 @@ from tallystick.payments.stripe.client import StripeClient, known_errors
 async def find_product(stripe: StripeClient, product: str) -> str | None:
     """Its name; None where there is none."""
     try:
-        with known_errors():
+        with known_errors(may_be_missing=True):
             return (await stripe.v1.products.retrieve_async(product)).name
     except PaymentRefused as error:
         if error.reason == "resource_missing":
