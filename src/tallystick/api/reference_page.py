@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 
 _STYLE: Final = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem;
+  overflow-wrap: anywhere; }
 code, pre { font: 14px/1.4 ui-monospace, monospace; }
 pre { background: #f4f4f2; padding: .75rem; overflow-x: auto; }
 h2 { border-top: 1px solid #ccc; padding-top: 1rem; font-size: 1.1rem; }
@@ -28,7 +29,9 @@ def reference_page(openapi: Mapping[str, Any]) -> str:
         for method, operation in methods.items()
     )
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{escape(info["title"])} API</title><style>{_STYLE}</style></head>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(info["title"])} API</title>
+<style>{_STYLE}</style></head>
 <body><h1>{escape(info["title"])} API</h1><p>{escape(info.get("summary", ""))}</p>
 <p>{_WHO}</p>
 <p>The same for machines: <a href="/api/openapi.json">/api/openapi.json</a></p>
