@@ -62,6 +62,7 @@ def create(
     proof: Annotated[
         str | None, typer.Option(help="Of an order settled by hand: how the money went back, such as a bank's id.")
     ] = None,
+    request_id: Annotated[str | None, typer.Option(help="Your own id: the same one never gives back twice.")] = None,
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,6 +84,7 @@ def create(
                 reason=reason,
                 by=operator(by),
                 proof=proof,
+                request_id=request_id,
             )
         finally:
             if stripe is not None:

@@ -152,3 +152,18 @@ async def test_what_there_is_not_or_is_not_paid_is_not_refunded(till, pool, give
         await create(pool, till.stripe, "ord_none", reason="x", by="operator:ada")
     with pytest.raises(InvalidInput, match="reason"):
         await create(pool, till.stripe, order.id, reason=" ", by="operator:ada")
+
+
+async def test_the_same_request_is_the_same_refund_however_often_and_at_once(till, pool, give):
+    paid = await till.buy(2500)
+    made = await asyncio.gather(*(give(paid, amount_minor=500, request_id="ticket 12") for _ in range(4)))
+    assert {one.id for one in made} == {made[0].id}
+    assert (await give(paid, request_id="ticket 12")).id == made[0].id
+    assert await at_stripe(till, paid) == [(500, "succeeded")]
+    with pytest.raises(Conflict, match=r"used for a refund of 5\.00 USD"):
+        await give(paid, amount_minor=600, request_id="ticket 12")
+    with pytest.raises(InvalidInput):
+        await give(paid, amount_minor=600, request_id="")
+    await give(paid, amount_minor=500, request_id="ticket 13")
+    assert await at_stripe(till, paid) == [(500, "succeeded")] * 2
+    await books(pool)

@@ -5,6 +5,7 @@ import asyncpg
 import structlog
 
 from tallystick.base.errors import Conflict, InvalidInput
+from tallystick.base.ids import id_for_request, is_text_id, text_id
 from tallystick.payments.errors import PaymentPending
 from tallystick.payments.orders.order import Order, lock_known
 from tallystick.payments.refunds import refund
@@ -29,27 +30,44 @@ async def create(
     reason: str,
     by: str,
     proof: str | None = None,
+    request_id: str | None = None,
 ) -> Refund:
     """Give back `amount_minor` of an order's payment, or all that is unspent of it; `beyond_unspent` also what was
-    spent, which is owed then. A manual order was paid to the bank: `proof` says how it went back.
+    spent, which is owed then. A manual order was paid to the bank: `proof` says how it went back. Asked again with the
+    same `request_id`, it is the same refund.
 
     What Stripe did not answer yet is returned as it stands, 'asked': a job asks again. Raises NotFound, InvalidInput,
     Conflict, and PaymentRefused, with all as it was before."""
     if not reason.strip():
         raise InvalidInput("reason", "must say why the money goes back")
+    id_ = _id(order_id, request_id)
     async with pool.acquire() as connection, connection.transaction():
         order = await lock_known(connection, order_id)
         await wait_for_turn(connection, order.organization)
-        _check(order, stripe, proof)
-        amount = await _amount(connection, order, amount_minor, beyond_unspent=beyond_unspent)
-        made = await refund.add(connection, of_order(order), amount, reason=reason, by=by, proof=proof)
-        await bring(connection, order, by=by)
-    if proof is None and stripe is not None:
+        known = [one for one in await refund.refunds_of(connection, of_order(order)) if one.id == id_]
+        if known:
+            made = known[0]
+            if amount_minor not in {None, made.amount_minor}:
+                raise Conflict(f"This request id was used for a refund of {_money(made.amount_minor, order)}.")
+        else:
+            _check(order, stripe, proof)
+            amount = await _amount(connection, order, amount_minor, beyond_unspent=beyond_unspent)
+            made = await refund.add(connection, of_order(order), amount, id=id_, reason=reason, by=by, proof=proof)
+            await bring(connection, order, by=by)
+    if made.state == "asked" and stripe is not None:
         try:
             await ask(pool, stripe, made)
         except PaymentPending as error:
             _log.warning("refund_not_answered", refund=made.id, problem=error.message)
     return await refund.find(pool, made.id)
+
+
+def _id(order_id: str, request_id: str | None) -> str:
+    if request_id is None:
+        return text_id("ref")
+    if not is_text_id(request_id):
+        raise InvalidInput("request_id", "must be printable ASCII text of at most 64 characters")
+    return f"ref_{id_for_request('refund request', f'{order_id} {request_id}').hex}"
 
 
 def _check(order: Order, stripe: StripeClient | None, proof: str | None) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from tallystick.base.database import load_queries
 from tallystick.base.errors import NotFound
-from tallystick.base.ids import is_text_id, text_id
+from tallystick.base.ids import is_text_id
 from tallystick.ledger import audit
 from tallystick.payments.refunds.origin import Origin
 from tallystick.payments.stripe.refund import StripeRefund
@@ -56,13 +56,20 @@ def follows(state: RefundState, seen: RefundState) -> bool:
 
 
 async def add(
-    connection: asyncpg.Connection, origin: Origin, amount_minor: int, *, reason: str, by: str, proof: str | None = None
+    connection: asyncpg.Connection,
+    origin: Origin,
+    amount_minor: int,
+    *,
+    id: str,  # noqa: A002 - it is the refund's id, and nothing else here is called so
+    reason: str,
+    by: str,
+    proof: str | None = None,
 ) -> Refund:
     """One of ours. With a proof it was paid already, outside of Stripe."""
     return await _keep(
         connection,
         origin,
-        id=text_id("ref"),
+        id=id,
         amount_minor=amount_minor,
         state="asked" if proof is None else "succeeded",
         stripe_refund=None,
