@@ -57,3 +57,18 @@ async def test_a_dispute_in_every_order_of_its_events(subscriber):
     for order in itertools.permutations([*await about(subscriber, payment)][-2:]):
         await subscriber.hear([*order])
         assert await subscriber.revenue() == (9900, 9900)
+
+
+async def test_whose_bank_disputes_a_plan_is_charged_no_top_up(subscriber):
+    await subscriber.pool.execute(
+        "insert into top_up (organization, account, threshold, amount_minor, monthly_max_minor, currency, cool_down,"
+        " payment_method, card, changed_by) select id, account, 1, 100, 100, 'usd', '1 min', 'pm_1', 'visa', 'user_1'"
+        " from organization where id = $1",
+        subscriber.organization,
+    )
+    await subscriber.subscribe("growth")
+    await subscriber.hear()
+    payment = await payment_of(subscriber)
+    await subscriber.control(f"charges/{payment.latest_charge}/dispute")
+    await subscriber.hear(await about(subscriber, payment))
+    assert await subscriber.pool.fetchval("select stopped from top_up") == "disputed"
