@@ -74,9 +74,9 @@ def import_costs(
     done = with_books(work)
     if not as_json:
         for note in done.notes:
-            console.print(f"[dim]note: {note}[/dim]")
+            console.print(f"note: {note}", style="dim", markup=False)
         for name in done.kept:
-            console.print(f"[dim]kept: {name}, whose cost stands in the catalog file[/dim]")
+            console.print(f"kept: {name}, whose cost stands in the catalog file", style="dim", markup=False)
     _show_difference(done.difference, dry_run, as_json, notes=done.notes, kept=done.kept, unchanged=len(done.unchanged))
 
 
@@ -217,7 +217,7 @@ def _show_difference(found: Difference, dry_run: bool, as_json: bool, **more: ob
             console.print(f"[{colour}]{line[0]}[/{colour}]", end="")
             console.print(line[1:], markup=False)
         for warning in found.warnings:
-            console.print(f"[yellow]warning: {warning}[/yellow]")
+            console.print(f"warning: {warning}", style="yellow", markup=False)
         if not found:
             console.print("Nothing changes.")
         elif dry_run:

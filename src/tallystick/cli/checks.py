@@ -9,6 +9,7 @@ from typing import Annotated
 
 import asyncpg
 import typer
+from rich.text import Text
 
 from tallystick.app.doctor import Finding, examine
 from tallystick.app.verification import Verification, verify_books
@@ -70,17 +71,17 @@ def verify(as_json: AsJson = False, anchor: Anchor = None) -> None:
 def _print_verification(result: Verification) -> None:
     table(
         ["Law", "What it says", "Found"],
-        [(c.law, c.name, "[green]holds[/green]" if not c.problems else "[red]BROKEN[/red]") for c in result.outcomes],
+        [(c.law, c.name, Text("BROKEN", "red") if c.problems else Text("holds", "green")) for c in result.outcomes],
     )
     for outcome in result.outcomes:
         for problem in outcome.problems:
-            console.print(f"[red]law {outcome.law}[/red]  {problem}")
+            console.print(Text.assemble((f"law {outcome.law}", "red"), f"  {problem}"))
     console.print()
     table(
         ["Trial balance", ">Debit", ">Credit"],
         [
             *((row.kind, _amount(-row.posted), _amount(row.posted)) for row in result.trial_balance),
-            ("[bold]total[/bold]", _total(result, -1), _total(result, 1)),
+            (Text("total", "bold"), _total(result, -1), _total(result, 1)),
         ],
     )
     if result.newest_block is not None:
@@ -107,7 +108,7 @@ def doctor(as_json: AsJson = False) -> None:
         )
     except Misconfigured as error:
         findings = [Finding("settings", "fault", error.message)]
-    marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "fault": "[red]FAULT[/red]"}
+    marks = {"ok": Text("ok", "green"), "note": Text("note", "yellow"), "fault": Text("FAULT", "red")}
     show(
         [{"subject": f.subject, "state": f.state, "detail": f.detail} for f in findings],
         as_json,

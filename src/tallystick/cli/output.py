@@ -11,6 +11,7 @@ import asyncpg
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tallystick.app import logs
 from tallystick.app.books import open_books
@@ -65,12 +66,17 @@ def show(value: object, as_json: bool, text: Callable[[], None]) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """Print rows under bold headings; numbers are right-aligned by giving a heading that starts with '>'."""
+    """Print rows under bold headings; numbers are right-aligned by giving a heading that starts with '>'.
+
+    A cell is shown as it is, whatever a customer put into a name; one that is to have a colour is a Text.
+    """
     drawn = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left")
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    cells = [
+        [cell if isinstance(cell, Text) else Text("" if cell is None else str(cell)) for cell in row] for row in rows
+    ]
     for index, column in enumerate(columns):
         # An id stays whole, to be copied and found: a table gets wider than its terminal rather than divide a word.
-        words = [word for row in cells for word in row[index].split()]
+        words = [word for row in cells for word in row[index].plain.split()]
         drawn.add_column(
             column.lstrip(">"),
             justify="right" if column.startswith(">") else "left",
@@ -86,4 +92,4 @@ def fields(values: Mapping[str, object]) -> None:
     """Print one thing as aligned name and value lines."""
     width = max(len(name) for name in values)
     for name, value in values.items():
-        console.print(f"[bold]{name.ljust(width)}[/bold]  {value}", markup=True)
+        console.print(Text.assemble((name.ljust(width), "bold"), f"  {'-' if value is None else value}"))
