@@ -216,3 +216,11 @@ async def test_what_the_version_before_gave_away_is_no_money_that_stripe_lacks(t
     await till.refund(paid)
     assert (await run(till)).differences == []
     assert await till.shop.broken_laws() == []
+
+
+async def test_a_settlement_in_another_currency_is_named(till):
+    await till.buy(2500)
+    assert (await run(till)).differences == []
+    await till.shop.pool.execute("update stripe_movement set currency = 'eur'")
+    [found] = (await run(till)).differences
+    assert (found.subject, found.cause[:28]) == ("currency eur", "Stripe moved 1 payments of o")

@@ -97,6 +97,17 @@ where livemode = :livemode and state = 'received' and attempts > 2
 union all
 select 'subscription ' || id, problem from stripe_subscription where livemode = :livemode and problem is not null
 union all
+-- Its sums would be compared with the books as if they were of the same money.
+select
+    'currency ' || m.currency,
+    format('Stripe moved %s payments of ours in it, and no order or invoice is in it: have Stripe settle in the currency'
+           ' that is sold in', count(distinct m.payment_intent))
+from stripe_movement m
+where m.livemode = :livemode and m.belongs = 'ours' and m.payment_intent is not null
+    and not exists (select from payment_order o where o.currency = m.currency)
+    and not exists (select from stripe_invoice i where i.currency = m.currency)
+group by m.currency
+union all
 select 'refund ' || refund.id, 'Stripe has not answered since ' || refund.created_at
 from refund join payment_order o on o.id = refund.payment_order
 where o.livemode = :livemode and refund.state = 'asked' and refund.created_at < clock_timestamp() - interval '1 day'
