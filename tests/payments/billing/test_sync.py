@@ -51,8 +51,9 @@ def _short(changes):
 
 
 async def _prices_at_stripe(stripe, slug):
-    page = await stripe.v1.prices.list_async({"product": f"tallystick_plan_{slug}", "limit": 100})
-    return [row.to_dict() for row in page.data]
+    page = await stripe.v1.prices.list_async({"limit": 100})
+    rows = [row.to_dict() async for row in page.auto_paging_iter()]
+    return [row for row in rows if str(row["product"]).startswith(f"tallystick_plan_{slug}")]
 
 
 async def test_all_is_made_once_and_a_dry_run_makes_nothing(pool, stripe, publish):
@@ -68,6 +69,8 @@ async def test_all_is_made_once_and_a_dry_run_makes_nothing(pool, stripe, publis
     prices = await _prices_at_stripe(stripe, slug)
     assert sorted(str(one["unit_amount_decimal"]) for one in prices) == ["0.1", "1900", "25"]
     assert {one["recurring"]["usage_type"] for one in prices if one["recurring"]["meter"]} == {"metered"}
+    names = [(await stripe.v1.products.retrieve_async(one["product"])).name for one in prices]
+    assert len(set(names)) == 3, "an invoice names its lines after products"
     assert _short(await sync(pool, stripe)) == []
     assert len(await _prices_at_stripe(stripe, slug)) == 3
 

@@ -11,9 +11,11 @@ def tokens_meter(provider: str) -> str:
     return f"llm_tokens_{provider}"
 
 
-def product_id(slug: str) -> str:
-    """The product that stands for a plan, in all of its versions."""
-    return f"tallystick_plan_{slug}"
+def product_id(slug: str, meter: str | None = None) -> str:
+    """The product that stands for a plan, or for one meter of it, in all of its versions: an invoice names its lines
+    after products. No slug has an underscore."""
+    product = f"tallystick_plan_{slug}"
+    return product if meter is None else f"{product}_{meter}"
 
 
 def price_key(slug: str, version: int, meter: str | None = None) -> str:

@@ -65,11 +65,15 @@ async def sync(
     run = _Run(pool, stripe, by=by, dry_run=dry_run, progress=progress)
     titles = {name: meters[name].title if name in meters else name.replace("_", " ") for name in _meters(wanted)}
     made = await run.meters(titles)
-    await run.products({price.product: price.product_name for price in wanted})
+    await run.products({price.product: _product_name(price, titles) for price in wanted})
     await run.prices(wanted, made)
     await run.written_prices(plans)
     await run.archive({plan.id for plan in plans})
     return run.changes
+
+
+def _product_name(price: WantedPrice, titles: Mapping[str, str]) -> str:
+    return price.plan_name if price.meter is None else f"{price.plan_name}: {titles[price.meter]}"
 
 
 def _meters(wanted: Sequence[WantedPrice]) -> list[str]:

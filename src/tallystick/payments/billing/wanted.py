@@ -23,7 +23,7 @@ class WantedPrice(msgspec.Struct, frozen=True, kw_only=True):
     plan_version: int
     meter: str | None
     product: str
-    product_name: str
+    plan_name: str
     lookup_key: str
     currency: str
     interval: str
@@ -62,8 +62,8 @@ def _of(held: Held[Plan]) -> Sequence[WantedPrice]:
             plan=plan.slug,
             plan_version=held.id,
             meter=meter,
-            product=product_id(plan.slug),
-            product_name=plan.name,
+            product=product_id(plan.slug, meter),
+            plan_name=plan.name,
             lookup_key=price_key(plan.slug, held.id, meter),
             currency=plan.currency,
             interval=plan.interval,
