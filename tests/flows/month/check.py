@@ -120,9 +120,11 @@ async def _mend(stage: Stage, month: Month) -> dict[str, str]:
 
 
 async def _figures(stage: Stage, month: Month) -> None:
-    for state in ("dropped", "failed"):
-        answer = await stage.controls.get("/_sandbox/webhooks/deliveries", params={"state": state})
-        month.figures[f"webhooks {state}"] = len(answer.json()["deliveries"])
+    sent = (await stage.controls.get("/_sandbox/webhooks/summary")).json()
+    states = sent["deliveries"]
+    month.figures["events at Stripe"] = sent["events"]
+    month.figures["webhooks doubled"] = sum(states.values()) - sent["events"]
+    month.figures.update({f"webhooks {state}": number for state, number in states.items()})
     counts = await stage.pool.fetchrow(
         "select (select count(*) from stripe_event) as events, (select count(*) from payment_order) as orders,"
         " (select count(*) from operation) as operations, (select count(*) from refund) as refunds,"

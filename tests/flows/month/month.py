@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -36,7 +36,7 @@ class Month:
 
     stage: Stage
     seed: int
-    number: int
+    numbers: Iterable[int]
     faults: str
     step_days: int = 1
     kills: int = 3
@@ -63,7 +63,7 @@ class Month:
         stage = self.stage
         async with stage.pool.acquire() as connection:
             await apply(connection, CATALOG, now=LONG_AGO)
-        self.customers = [await sign_up(stage, life) for life in lives(self.seed, self.number)]
+        self.customers = [await sign_up(stage, life) for life in lives(self.seed, self.numbers)]
         chance = random.Random(self.seed)
         await stage.control("account", after_retries=chance.choice(("canceled", "unpaid")))
         if self.faults != "none":

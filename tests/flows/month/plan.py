@@ -4,8 +4,8 @@ A customer's acts depend on nothing but the seed and the customer's number, so t
 """
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 DAYS: Final = 41
@@ -87,8 +87,8 @@ class Life:
         return self.kinds[0].startswith("tops up")
 
 
-def lives(seed: int, customers: int) -> Sequence[Life]:
-    return [life(seed, number) for number in range(customers)]
+def lives(seed: int, numbers: Iterable[int]) -> Sequence[Life]:
+    return [life(seed, number) for number in numbers]
 
 
 def life(seed: int, number: int) -> Life:
@@ -98,6 +98,9 @@ def life(seed: int, number: int) -> Life:
     if credits_.startswith("tops up"):
         # Who spends it all on other days spends nothing in between, or would want more than is there.
         began = [act for act in began if act.what not in {"spend", "hold"}]
+    elif credits_ == "is refunded" or credits_.startswith("disputes"):
+        # What goes back later may be more than is left: they spend before.
+        began = [replace(act, day=5) if act.what in {"spend", "hold"} else act for act in began]
     acts = [*began, *_credits(credits_, chance), *_plan(plan, chance)]
     named = [
         Act(act.day, act.what, act.name or f"{position}", act.of, act.minor, act.given)

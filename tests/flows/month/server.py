@@ -31,7 +31,8 @@ DAY_LOCK = 0x6D6F6E7468
 
 def hurry() -> None:
     """The SDK tries again as often as it would, with hardly a pause: thousands of calls fail in a month."""
-    stripe.HTTPClient.INITIAL_DELAY, stripe.HTTPClient.MAX_DELAY = 0.01, 0.05
+    http: Any = stripe.HTTPClient
+    http.INITIAL_DELAY, http.MAX_DELAY = 0.01, 0.05
 
 
 class Hasty(Maintenance):
@@ -57,7 +58,7 @@ class Hasty(Maintenance):
         async def missed() -> None:
             await fetch_missed(inbox, client, await clock.now() - timedelta(hours=2))
 
-        jobs = [*usual, Job("usage", 1.0, usage), Job("missed", 3.0, missed)]
+        jobs = [*usual, Job("usage", 1.0, usage), Job("missed", 20.0, missed)]
         return [replace(job, work=partial(self._within_a_day, job.work)) for job in jobs]
 
     async def _within_a_day(self, work: Callable[[], Awaitable[object]]) -> None:

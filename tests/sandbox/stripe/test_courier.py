@@ -42,6 +42,16 @@ async def test_fifty_copies(sandbox, receiver, session):
     assert len({event.id for event in events}) == 1
 
 
+async def test_counted_by_state(open_stand):
+    with open_stand("--webhook-url", "http://127.0.0.1:9/", "--webhook-secret", "whsec_x") as stand:
+        stand.control("webhooks/rules", drop_next=1)
+        stand.v1.customers.create({})
+        stand.control("webhooks/rules", copies=3, hold=True)
+        stand.v1.customers.create({})
+        summary = httpx.get(f"{stand.address}/_sandbox/webhooks/summary").json()
+    assert summary == {"events": 2, "deliveries": {"dropped": 1, "held": 3}}
+
+
 @pytest.mark.parametrize("order", ["created", "reversed"])
 async def test_held_and_released_in_an_order(sandbox, receiver, session, order):
     await sandbox.delivered()

@@ -1,6 +1,7 @@
 """`/_sandbox/*`: what Stripe has no API for. Pay, decline, settle, break and repeat things, and see what was sent."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Final, Literal, TypeAlias
@@ -134,6 +135,7 @@ class Controls:
             *(control(path, act) for path, act in post.items()),
             Route("/_sandbox/webhooks/wait", self._wait, methods=["POST"]),
             Route("/_sandbox/webhooks/deliveries", self._deliveries),
+            Route("/_sandbox/webhooks/summary", self._summary),
             Route("/_sandbox/faults", self._show_faults),
             Route("/_sandbox/faults", self._clear_faults, methods=["DELETE"]),
         ]
@@ -242,6 +244,12 @@ class Controls:
             if event in {None, delivery.event} and kind in {None, delivery.type} and state in {None, delivery.state}
         ]
         return JSONResponse({"deliveries": _shown(wanted)})
+
+    async def _summary(self, _: Request) -> Response:
+        """How many there were of each state, without the many thousands of them; and how many events they tell of."""
+        sent = self._courier.deliveries.values()
+        states = Counter(delivery.state for delivery in sent)
+        return JSONResponse({"events": len({delivery.event for delivery in sent}), "deliveries": dict(states)})
 
     def _session(self, request: Request) -> Object:
         return self._world.get("checkout.session", request.path_params["id"])
