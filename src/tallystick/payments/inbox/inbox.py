@@ -80,6 +80,11 @@ class Inbox:
         origin = ORIGIN.set(f"stripe {event_id}")
         try:
             return await self._process(event_id)
+        except Outdated as error:
+            # Many events of one object came at once, and each that was faster wrote more than this one had seen.
+            _log.info("webhook_overtaken", stripe_event=event_id, problem=str(error))
+            await self._postpone(event_id)
+            return False
         # All of it: the event is stored, so it is safe to go on, and whatever one event raises (the database away, a
         # defect of ours) must neither keep the others waiting nor stop the loop that retries.
         except Exception:  # noqa: BLE001 - a boundary, see above; logged with its traceback
