@@ -1,5 +1,6 @@
 """Amounts in minor units: what Stripe takes at least and at most, and how a person reads them."""
 
+from decimal import Decimal
 from typing import Final
 
 from tallystick.sandbox.stripe.refusal import Refusal
@@ -17,6 +18,12 @@ def format_amount(amount: int, currency: str) -> str:
     """2500 usd -> "$25.00"; 2500 chf -> "CHF 25.00"; 2500 jpy -> "¥2,500"."""
     whole, decimals = (amount, "") if currency in _ZERO_DECIMAL else (amount // 100, f".{amount % 100:02d}")
     return f"{_SIGNS.get(currency, currency.upper() + ' ')}{whole:,}{decimals}"
+
+
+def format_fine_amount(amount: Decimal, currency: str) -> str:
+    """0.0002 usd -> "$0.000002": what is finer than a minor unit, in full."""
+    whole = amount if currency in _ZERO_DECIMAL else amount.scaleb(-2)
+    return f"{_SIGNS.get(currency, currency.upper() + ' ')}{whole.normalize():f}"
 
 
 def units(whole: int, currency: str) -> int:

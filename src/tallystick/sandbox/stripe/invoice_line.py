@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
-from tallystick.sandbox.stripe.amount import format_amount
+from tallystick.sandbox.stripe.amount import format_amount, format_fine_amount
 from tallystick.sandbox.stripe.world import Object, World
 
 
@@ -21,7 +21,7 @@ def for_period(world: World, item: Object, start: int, end: int) -> Object:
     """A licensed item, paid ahead."""
     price, quantity = item["price"], item["quantity"]
     amount = cost(price, quantity)
-    title = f"{quantity} x {_named(world, price)} (at {_unit(price)} / {rhythm(price)})"
+    title = f"{quantity} x {_named(world, price)} (at {unit_price(price)} / {rhythm(price)})"
     return make(world, amount, price, quantity, title, (start, end), of_item(item))
 
 
@@ -39,7 +39,7 @@ def for_usage(world: World, item: Object, used: int, start: int, end: int) -> Ob
 
 def of_usage(world: World, price: Object, used: int) -> Object:
     """The fields of a line that depend on how much was used."""
-    amount, title = cost(price, used), f"{used} x {_named(world, price)} (at {_unit(price)} / {rhythm(price)})"
+    amount, title = cost(price, used), f"{used} x {_named(world, price)} (at {unit_price(price)} / {rhythm(price)})"
     return {
         "amount": amount,
         "description": title,
@@ -143,10 +143,11 @@ def _named(world: World, price: Object) -> str:
     return str(world.get("product", price["product"])["name"])
 
 
-def _unit(price: Object) -> str:
+def unit_price(price: Object) -> str:
+    """What one of it costs, as a person reads it: $0.50, or $0.000002."""
     if price["unit_amount"] is not None:
         return format_amount(price["unit_amount"], price["currency"])
-    return f"{price['unit_amount_decimal']} minor units"
+    return format_fine_amount(Decimal(str(price["unit_amount_decimal"])), price["currency"])
 
 
 def rhythm(price: Object) -> str:

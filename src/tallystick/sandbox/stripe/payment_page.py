@@ -6,7 +6,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tallystick.sandbox.stripe import checkout_payment, invoice_payment, page, payment, subscription_checkout
+from tallystick.sandbox.stripe import (
+    checkout_payment,
+    invoice_line,
+    invoice_payment,
+    page,
+    payment,
+    subscription_checkout,
+)
 from tallystick.sandbox.stripe.amount import format_amount
 from tallystick.sandbox.stripe.refusal import Refusal
 from tallystick.sandbox.stripe.world import Object, World
@@ -75,10 +82,7 @@ class PaymentPage:
         return page.message("Thank you", "Your bank has answered. You can close this page.", 200)
 
     def _form(self, session: Object, typed: dict[str, str], *, problem: str, status: int = 200) -> Response:
-        items = [
-            {**item, "shown": format_amount(item["amount_total"], item["currency"])}
-            for item in self._world.keep("line_items")[session["id"]]["data"]
-        ]
+        items = [{**item, "shown": _sum(item)} for item in self._world.keep("line_items")[session["id"]]["data"]]
         return page.render(
             "pay.html",
             status,
@@ -102,6 +106,13 @@ class PaymentPage:
 
     def _intent(self, request: Request) -> Object | None:
         return self._world.objects.get("payment_intent", {}).get(request.path_params["id"])
+
+
+def _sum(item: Object) -> str:
+    """What an item comes to, or costs by use: nothing is used yet."""
+    if item["quantity"] is None:
+        return f"{invoice_line.unit_price(item['price'])} each"
+    return format_amount(item["amount_total"], item["currency"])
 
 
 def _after(session: Object, intent: Object | None) -> Response:

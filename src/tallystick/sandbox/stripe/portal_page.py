@@ -92,7 +92,9 @@ class PortalPage:
     def _subscription(self, found: Object, features: Object) -> Object:
         """One subscription in a customer's words."""
         items, settings = found["items"]["data"], features["subscription_update"]
-        titles = [self._world.get("product", item["price"]["product"])["name"] for item in items]
+        # What is used is named on invoices; a plan is called by what has a quantity, if anything has.
+        named = [item for item in items if "quantity" in item] or items
+        titles = [self._world.get("product", item["price"]["product"])["name"] for item in named]
         ahead = sum(invoice_line.cost(item["price"], item.get("quantity", 0)) for item in items)
         rhythm = invoice_line.rhythm(items[0]["price"])
         latest = self._world.objects.get("invoice", {}).get(found["latest_invoice"])
