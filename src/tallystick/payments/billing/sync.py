@@ -63,7 +63,7 @@ async def sync(
     plans = offer.book.plans(offer.at)
     wanted = wanted_prices(plans)
     run = _Run(pool, stripe, by=by, dry_run=dry_run, progress=progress)
-    titles = {name: meters[name].title if name in meters else name.replace("_", " ") for name in _meters(wanted)}
+    titles = {name: meters[name].title if name in meters else _spoken(name) for name in _meters(wanted)}
     made = await run.meters(titles)
     await run.products({price.product: _product_name(price, titles) for price in wanted})
     await run.prices(wanted, made)
@@ -74,6 +74,11 @@ async def sync(
 
 def _product_name(price: WantedPrice, titles: Mapping[str, str]) -> str:
     return price.plan_name if price.meter is None else f"{price.plan_name}: {titles[price.meter]}"
+
+
+def _spoken(meter: str) -> str:
+    """A title for a meter that the catalog gives none: llm_tokens_openai is said LLM tokens openai."""
+    return meter.replace("_", " ").replace("llm", "LLM", 1)
 
 
 def _meters(wanted: Sequence[WantedPrice]) -> list[str]:
