@@ -1,5 +1,7 @@
 """Metered items: billed for what their meter says when the period is over."""
 
+import httpx
+
 DAY_S = 24 * 3600
 
 
@@ -107,3 +109,20 @@ def test_usage_before_a_change_of_price_is_billed_at_the_old_one(stand):
     stand.pass_period(made)
     (bill,) = stand.v1.invoices.list({}).data
     assert sorted(line.amount for line in bill.lines.data) == [100, 200]
+
+
+def test_pages_say_what_use_costs_and_what_it_came_to(stand):
+    customer, counted = stand.payer(), meter(stand)
+    plan, tokens = stand.price(2000), metered_price(stand, counted)
+    items = [{"price": plan.id, "quantity": 1}, {"price": tokens.id}]
+    urls = {"success_url": "http://127.0.0.1:9/thanks"}
+    session = stand.v1.checkout.sessions.create({"mode": "subscription", "line_items": items, **urls})
+    assert "$0.0025 each" in httpx.get(session.url).text
+
+    made = stand.subscribe(customer, plan, tokens)
+    portal = stand.v1.billing_portal.sessions.create({"customer": customer.id, "return_url": "http://127.0.0.1:9/"})
+    assert "Tokens" not in httpx.get(portal.url).text
+    use(stand, customer, 1000)
+    stand.pass_period(made)
+    (bill, _) = stand.v1.invoices.list({"subscription": made.id}).data
+    assert "1000 x Tokens (at $0.0025 / month)" in httpx.get(bill.hosted_invoice_url).text
