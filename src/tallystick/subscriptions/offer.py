@@ -51,6 +51,4 @@ async def read_offer(connection: asyncpg.Connection, at: datetime | None = None)
 def refuse_billed_by_stripe(plan: Plan) -> None:
     """For who puts an organization on a plan without Stripe: usage that Stripe is to bill would be billed by nobody."""
     if plan.billed_by_stripe:
-        raise Conflict(
-            f"Stripe bills the usage of {plan.slug}: subscribe to it through checkout."
-        )
+        raise Conflict(f"Stripe bills the usage of {plan.slug}: subscribe to it through checkout.")
