@@ -1,5 +1,6 @@
 """The `tallystick` command. Each group of commands stands in a module of its own; this one joins them."""
 
+import inspect
 import sys
 from typing import Final, NoReturn
 
@@ -58,6 +59,20 @@ meters.register(app)
 reconcile.register(app)
 checks.register(app)
 demo.register(app)
+
+
+def _unwrap(group: typer.Typer) -> None:
+    """Lines of a docstring end where the source does; in a help they end where the terminal does."""
+    for command in group.registered_commands:
+        source = command.help or (command.callback and command.callback.__doc__) or ""
+        paragraphs = inspect.cleandoc(source).split("\n\n")
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    for one in group.registered_groups:
+        if one.typer_instance is not None:
+            _unwrap(one.typer_instance)
+
+
+_unwrap(app)
 
 
 def main() -> NoReturn:
