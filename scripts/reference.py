@@ -1,5 +1,6 @@
 """Write the reference pages that come from the code: `python scripts/reference.py`. A test keeps them equal to it."""
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,7 +90,8 @@ def commands_page() -> str:
     root = get_command(app)
     lines = ["# Commands", "", "`tallystick --help` says the same on a terminal. Every command takes `--json`.", ""]
     for words, command in _leaves(root, ["tallystick"]):
-        lines += [f"## `{' '.join(words)}`", "", (command.help or "").strip(), ""]
+        paragraphs = (textwrap.fill(paragraph, 120) for paragraph in (command.help or "").split("\n\n"))
+        lines += [f"## `{' '.join(words)}`", "", "\n\n".join(paragraphs), ""]
         arguments, options = [], []
         for parameter in command.params:
             text = getattr(parameter, "help", None) or ""
