@@ -20,6 +20,7 @@ TYPES: Final = (
     "order.failed",
     "order.paid",
     "order.refunded",
+    "order.restored",
     "quota.exceeded",
     "subscription.canceled",
     "subscription.created",

@@ -195,6 +195,8 @@ async def test_what_a_bank_takes_beyond_the_payment_is_owed(till, pool):
     await told(till, paid)
     assert await till.shop.balance() == 1500 * CENT
     assert await pool.fetchval("select sum(open) from debt") == 0
+    types = [row["type"] for row in await pool.fetch("select type from notice order by seq")]
+    assert types[-2:] == ["order.disputed", "order.restored"]
     assert await till.shop.broken_laws() == []
 
 

@@ -141,8 +141,10 @@ async def mark_refunded(
     if refunded_minor + disputed_minor > order.amount_minor:
         raise Conflict(f"Of order {order.id} no more can go back than {order.amount_minor} {order.currency}.")
     state = state_of_money(order.amount_minor, refunded_minor, disputed_minor, credited=order.operation is not None)
+    # What comes back, by a refund that failed or a dispute that was won, has a name of its own: who reads only names
+    # must not take it for another one.
     types = [
-        name
+        name if now > before else "order.restored"
         for name, before, now in (
             ("order.refunded", order.refunded_minor, refunded_minor),
             ("order.disputed", order.disputed_minor, disputed_minor),
@@ -159,7 +161,6 @@ async def mark_refunded(
         refunded_minor=refunded_minor,
         disputed_minor=disputed_minor,
     )
-    # A refund that failed, or a dispute that was won, is told by the same type, with the number that is smaller now.
     for type_ in types:
         await tell(connection, after, type_)
     return after
