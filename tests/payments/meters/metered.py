@@ -131,7 +131,7 @@ class Metered:
                     "select id from catalog_entry where kind = 'plan' and name = $1", plan
                 )
             assert turn.found is not None
-            after = replace(turn.found, **changed)  # type: ignore[arg-type]
+            after = replace(turn.found, **changed)
             await write(connection, turn.found, after, what="followed", by="stripe", effective_at=effective_at)
             await publish_constraints(connection, self.id)
 
