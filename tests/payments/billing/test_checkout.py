@@ -127,6 +127,17 @@ async def test_once_one_page_led_to_a_subscription_the_others_are_closed(subscri
         await _start(subscriber, _wish(subscriber))
 
 
+async def test_a_page_opened_after_a_subscription_ended_is_not_closed_by_its_late_event(subscriber):
+    first = await subscriber.subscribe("growth")
+    told = await subscriber.new_events()
+    await subscriber.stripe.v1.subscriptions.cancel_async(first)
+    await subscriber.bring_up_to_date()
+    page = await _start(subscriber, _wish(subscriber, "starter"))
+    await subscriber.hear(told)
+    assert sorted(await _rows(subscriber)) == [("completed", 1), ("open", 1)]
+    assert await _start(subscriber, _wish(subscriber, "starter")) == page
+
+
 async def test_a_page_that_comes_too_late_is_closed_again(subscriber, monkeypatch):
     """Between the question and its answer another page led to a subscription."""
     asked = checkout.create_plan_checkout

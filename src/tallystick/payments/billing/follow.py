@@ -59,7 +59,9 @@ async def _end_session(connection: asyncpg.Connection, seen: Seen) -> None:
     whose = {"organization": seen.organization, "session": seen.session}
     if seen.session_ended == "completed":
         await checkout.queries.complete(connection, **whose)
-        await checkout.queries.supersede(connection, **whose, livemode=seen.livemode)
+        # Heard late, its subscription may be over: then a page that was opened since is of use.
+        if any(one.live for one in seen.subscriptions):
+            await checkout.queries.supersede(connection, **whose, livemode=seen.livemode)
     elif seen.session_ended == "expired":
         await checkout.queries.expire(connection, **whose)
 
