@@ -137,4 +137,5 @@ async def _compare(subscriber, sold, story, *, seeds):
 def _rounded(outcome):
     # A change in the middle of a period costs a few cents more or less, as seconds pass.
     bills = [(status, round(paid, -2), booked) for status, paid, booked in outcome["invoices"]]
-    return {**outcome, "invoices": bills}
+    # What was made in one second stands in no order.
+    return {**outcome, "invoices": sorted(bills), "at Stripe": sorted(outcome["at Stripe"], key=repr)}

@@ -136,6 +136,48 @@ def on(till: Till, dsn: str, pool: asyncpg.Pool) -> Till:
     return Till(dsn, Shop(pool, inbox, till.shop.buyer, till.shop.customer), till.stripe, till.control)
 
 
+async def told_further(dsn: str, till: Till, event: dict[str, Any]) -> tuple[str, dict[str, Any], str]:
+    """A copy of a database in which one more event was told, what its books say, and all that is kept beside them.
+
+    Whoever asks drops the copy."""
+    beside, _, name = dsn.rpartition("/")
+    # Beginning as the run's own do, so that those of a killed run are found.
+    copy = f"{beside}/{'_'.join(name.split('_')[:2])}_{uuid4().hex}"
+    admin = await asyncpg.connect(f"{beside}/postgres")
+    try:
+        await admin.execute(f'create database "{copy.rpartition("/")[2]}" template "{name}" strategy file_copy')
+    finally:
+        await admin.close()
+    async with asyncpg.create_pool(copy, min_size=1, max_size=4) as pool:
+        await on(till, copy, pool).receive([event])
+        return copy, await books(pool), await _beside_the_books(pool)
+
+
+async def dropped(dsn: str) -> None:
+    beside, _, name = dsn.rpartition("/")
+    admin = await asyncpg.connect(f"{beside}/postgres")
+    try:
+        await admin.execute(f'drop database "{name}" with (force)')
+    finally:
+        await admin.close()
+
+
+async def _beside_the_books(pool: asyncpg.Pool) -> str:
+    """What may decide what a later event does, and is not in the books."""
+    return repr(
+        [
+            await _rows(pool, query)
+            for query in (
+                "select id, stripe_payment_intent, paid_credits, reason, operation from payment_order",
+                "select payment_intent, order_id from payment_seen",
+                "select cause, operation, taken, excess, reversed_at is null from clawback",
+                "select operation, open, policy from debt",
+                "select kind, count(*), sum(amount)::bigint from transfer group by kind",
+            )
+        ]
+    )
+
+
 @asynccontextmanager
 async def copied(dsn: str) -> AsyncIterator[tuple[str, asyncpg.Pool]]:
     """A copy of a database that nobody is connected to."""
