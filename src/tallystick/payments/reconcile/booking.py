@@ -6,9 +6,6 @@ import msgspec
 
 from tallystick.ledger.account import PlatformAccount
 
-NANO_PER_MINOR: Final = 10_000_000
-"""One credit is one unit of the installation's currency: a cent is a hundredth of it."""
-
 _CLEARING: Final = PlatformAccount.STRIPE_CLEARING
 
 # Booked by the order, the invoice, the refund or the dispute that caused them, under an operation of their own.

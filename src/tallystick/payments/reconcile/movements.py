@@ -7,9 +7,10 @@ import asyncpg
 
 from tallystick.base.database import load_queries
 from tallystick.base.ids import id_for_request
+from tallystick.base.money import from_minor
 from tallystick.ledger.account import platform_account
 from tallystick.ledger.post import Transfer, post
-from tallystick.payments.reconcile.booking import CAUSED, NANO_PER_MINOR, entries, kind_of
+from tallystick.payments.reconcile.booking import CAUSED, entries, kind_of
 from tallystick.payments.stripe.balance import Movement
 
 queries = load_queries(__file__, "movements.sql")
@@ -60,7 +61,7 @@ async def _book(connection: asyncpg.Connection, row: asyncpg.Record, *, ours: bo
         Transfer(
             debit=platform_account(entry.debit, _LANE),
             credit=platform_account(entry.credit, _LANE),
-            amount=entry.minor * NANO_PER_MINOR,
+            amount=from_minor(entry.minor),
         )
         for entry in entries(row["category"], row["amount_minor"], row["fee_minor"], ours=ours)
     ]
