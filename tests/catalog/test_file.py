@@ -128,8 +128,8 @@ def test_a_pack_buys_its_amount_in_credits_unless_it_says_more() -> None:
     assert only(PACK + "amount = 5", "pack", "starter") == Pack(
         slug="starter", name="Starter", amount_minor=500, currency="usd", credits=5 * 10**9
     )
-    pack = only(PACK + 'amount = 99.99\ncredits = 120.5\ncurrency = "EUR"', "pack", "starter")
-    assert pack == Pack(slug="starter", name="Starter", amount_minor=9999, currency="eur", credits=120_500_000_000)
+    pack = only(PACK + 'amount = 99.99\ncredits = 120.5\ncurrency = "USD"', "pack", "starter")
+    assert pack == Pack(slug="starter", name="Starter", amount_minor=9999, currency="usd", credits=120_500_000_000)
 
 
 def test_dates() -> None:
@@ -195,7 +195,8 @@ def test_dates() -> None:
         (PACK + "amount = 0", "pack starter: amount must be greater than zero"),
         (PACK + "amount = 5.001", "pack starter: amount has more than 2 decimals"),
         (PACK + "amount = 5\ncredits = -1", "pack starter: credits must be greater than zero"),
-        (PACK + 'amount = 5\ncurrency = "jpy"', "pack starter: currency must be a three-letter code"),
+        (PACK + 'amount = 5\ncurrency = "jpy"', "pack starter: currency is jpy, and the books are in usd alone"),
+        (PACK + 'amount = 5\ncurrency = "EUR"', "pack starter: currency is EUR, and the books are in usd alone"),
         (PACK.replace('"Starter"', '" "') + "amount = 5", "pack starter: name must not be empty"),
     ],
 )

@@ -5,8 +5,10 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tallystick.base.errors import Conflict, NotFound
+from tallystick.catalog.file import parse
 from tallystick.catalog.publish import apply
 from tallystick.subscriptions import subscription
 from tallystick.subscriptions.advance import advance
@@ -183,8 +185,11 @@ async def test_what_is_to_end_is_resumed_before_it_changes(connection, acme, sta
 
 
 async def test_another_currency_waits_for_the_end_of_the_period(connection, acme, starter):
-    euro = CATALOG + '[[plan]]\nslug = "euro"\nname = "Euro"\nstrategy = "flat"\nprice = 300\ncurrency = "eur"\n'
-    await apply(connection, euro, now=at("2024-01-02"))
+    # No file can say so: the books are in one currency. The rule is for whoever came with another one.
+    euro = parse(CATALOG + '[[plan]]\nslug = "euro"\nname = "Euro"\nstrategy = "flat"\nprice = 300\n')
+    [wanted] = euro["plan"]["euro"]
+    wanted = replace(wanted, document=replace(wanted.document, currency="eur"))
+    await apply(connection, {**euro, "plan": {**euro["plan"], "euro": [wanted]}}, now=at("2024-01-02"))
     with pytest.raises(Conflict, match="currency"):
         await change_plan(connection, acme.id, "euro", now=at("2024-01-10"))
     changed = await change_plan(connection, acme.id, "euro", when="period_end", now=at("2024-01-10"))

@@ -40,10 +40,8 @@ _PROVIDER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _MODEL_NAME: Final = re.compile(r"[A-Za-z0-9@~][A-Za-z0-9._:/@~+-]{0,199}")
 SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-# Stripe counts these in whole units or in thousandths; a pack's amount is kept in hundredths.
-OTHER_DECIMALS: Final = re.compile(
-    "bif|clp|djf|gnf|jpy|kmf|krw|mga|pyg|rwf|ugx|vnd|vuv|xaf|xof|xpf|bhd|jod|kwd|omr|tnd"
-)
+# A credit is one unit of it, whatever is sold: the sum of two currencies would be a balance of neither.
+CURRENCY: Final = "usd"
 TOKENS_MAX: Final = 10**9
 
 
@@ -134,9 +132,8 @@ def read_pack(table: PackTable, where: str) -> Pack:
     _match(SLUG, table.slug, where, "slug", "lower-case letters, digits and '-'")
     if not table.name.strip():
         raise CatalogError([f"{where}: name must not be empty"])
-    currency = table.currency.lower()
-    if not re.fullmatch("[a-z]{3}", currency) or OTHER_DECIMALS.fullmatch(currency):
-        raise CatalogError([f"{where}: currency must be a three-letter code of a currency with two decimals"])
+    if (foreign := other_currency(table.currency)) is not None:
+        raise CatalogError([f"{where}: {foreign}"])
     amount = _amount(table.amount, where, "amount")
     try:
         amount_minor = to_minor(amount)
@@ -146,11 +143,18 @@ def read_pack(table: PackTable, where: str) -> Pack:
         slug=table.slug,
         name=table.name,
         amount_minor=amount_minor,
-        currency=currency,
+        currency=CURRENCY,
         credits=_credits(table, amount, where),
         description=table.description,
         payment=table.payment,
     )
+
+
+def other_currency(written: str) -> str | None:
+    """Why nothing can be sold in this currency, and what to do; None where it can."""
+    if written.lower() == CURRENCY:
+        return None
+    return f"currency is {written}, and the books are in {CURRENCY} alone: give the price in it and leave currency out"
 
 
 def _credits(table: PackTable, paid: int, where: str) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 
 from tallystick.base.errors import InvalidAmount
 from tallystick.base.money import parse_amount, to_minor
-from tallystick.catalog.entries import OTHER_DECIMALS, SLUG, TOKENS_MAX
+from tallystick.catalog.entries import CURRENCY, SLUG, TOKENS_MAX, other_currency
 from tallystick.catalog.errors import CatalogError
 from tallystick.catalog.meters import BUILT_IN
 from tallystick.catalog.plan import CONCURRENCY, Feature, Meter, Plan, PlanMeter, PlanRates
@@ -58,7 +58,7 @@ def read_plan(table: PlanTable, where: str) -> Plan:
         name=table.name,
         strategy=table.strategy,
         amount_minor=0 if price % 10**7 else to_minor(price),
-        currency=table.currency.lower(),
+        currency=CURRENCY,
         interval=table.interval,
         tier=table.tier,
         meters=tuple(meters),
@@ -102,9 +102,8 @@ def _plan_meters(table: PlanTable, found: list[str]) -> list[PlanMeter]:
 def _identity_problems(table: PlanTable) -> list[str]:
     found = _unless(SLUG.fullmatch(table.slug), "slug must be lower-case letters, digits and '-'")
     found += _words(table, "name")
-    currency = table.currency.lower()
-    known = re.fullmatch("[a-z]{3}", currency) and not OTHER_DECIMALS.fullmatch(currency)
-    found += _unless(known, "currency must be a three-letter code of a currency with two decimals")
+    if (foreign := other_currency(table.currency)) is not None:
+        found.append(foreign)
     found += [f"features: {name} must be {_NAME_WORDS}" for name in table.features if not NAME.fullmatch(name)]
     found += _unless(table.auth_modes, "auth_modes must name one of credits, byok")
     found += _unless(table.routes is None or table.routes, "routes must name a route; without it all may be called")
