@@ -1,7 +1,6 @@
 """Invoices that Stripe made: kept as they stand, and their money taken into the books once."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -14,31 +13,16 @@ from tallystick.ledger import audit
 from tallystick.ledger.account import PlatformAccount, count_lanes, lane_of, platform_account
 from tallystick.ledger.post import Transfer, post
 from tallystick.notices.emit import emit
-from tallystick.payments.stripe.invoice import InvoiceStatus, StripeInvoice
+from tallystick.payments.stripe.invoice import InvoiceStanding, StripeInvoice
 
 queries = load_queries(__file__, "invoice.sql")
 
 
-class Invoice(msgspec.Struct, frozen=True, kw_only=True):
+class Invoice(InvoiceStanding, frozen=True, kw_only=True):
     """A row of stripe_invoice."""
 
-    id: str
     organization: str
     livemode: bool
-    subscription: str | None
-    number: str | None
-    status: InvoiceStatus
-    currency: str
-    amount_due_minor: int
-    amount_paid_minor: int
-    amount_elsewhere_minor: int
-    attempts: int
-    period_starts_at: datetime
-    period_ends_at: datetime
-    hosted_url: str | None
-    pdf_url: str | None
-    created_at: datetime
-    paid_at: datetime | None
     operation: UUID | None
 
 
@@ -54,7 +38,7 @@ async def keep_invoice(
         connection,
         organization=organization,
         livemode=livemode,
-        **{name: getattr(seen, name) for name in Invoice.__struct_fields__ if hasattr(seen, name)},
+        **{name: getattr(seen, name) for name in InvoiceStanding.__struct_fields__},
     )
     for payment in seen.payments:
         await queries.keep_payment(connection, invoice=seen.id, **msgspec.structs.asdict(payment))

@@ -19,9 +19,10 @@ class InvoicePayment(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
-class StripeInvoice(msgspec.Struct, frozen=True, kw_only=True):
+class InvoiceStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """How an invoice stands: what Stripe says of it, and our row keeps."""
+
     id: str
-    customer: str
     subscription: str | None
     number: str | None
     status: InvoiceStatus
@@ -37,6 +38,10 @@ class StripeInvoice(msgspec.Struct, frozen=True, kw_only=True):
     pdf_url: str | None
     created_at: datetime
     paid_at: datetime | None
+
+
+class StripeInvoice(InvoiceStanding, frozen=True, kw_only=True):
+    customer: str
     payments: tuple[InvoicePayment, ...]
 
 
