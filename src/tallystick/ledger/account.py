@@ -59,6 +59,11 @@ async def count_lanes(connection: asyncpg.Connection) -> int:
     return lanes
 
 
+async def beside(connection: asyncpg.Connection, kind: PlatformAccount, account: int) -> int:
+    """The platform's account of this kind that shares a lane, and so a lock, with `account`."""
+    return platform_account(kind, lane_of(account, await count_lanes(connection)))
+
+
 async def open_account(connection: asyncpg.Connection, *, floor: int = 0, overdraft: int = 0) -> int:
     """A new customer account. `floor` (<= 0) is how deep it may ever stand; the topmost `overdraft` above the floor
     can only be used by settlements above their hold, never by a reserve."""

@@ -4,11 +4,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tallystick.base.errors import Conflict
-from tallystick.ledger.account import PlatformAccount
+from tallystick.ledger.account import PlatformAccount, beside
 from tallystick.ledger.lot import add_lot
 from tallystick.ledger.post import Transfer, post
 from tallystick.payments.orders.checkout import start_checkout
-from tallystick.payments.orders.credit import clearing_account
 from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms
 from tallystick.payments.reconcile.foreign import set_apart
 from tallystick.payments.reconcile.reconcile import reconcile, reconcile_daily, reconcile_newest
@@ -190,7 +189,7 @@ async def credited_by_the_version_before(till, paid):
     """All of it out of Stripe's clearing account, the gift too."""
     order = await till.order(paid)
     async with till.shop.pool.acquire() as connection, connection.transaction():
-        clearing = await clearing_account(connection, PlatformAccount.STRIPE_CLEARING, order.account)
+        clearing = await beside(connection, PlatformAccount.STRIPE_CLEARING, order.account)
         transfer = Transfer(debit=clearing, credit=order.account, amount=order.credits)
         operation = order.crediting
         await post(connection, operation=operation, kind="purchase", transfers=[transfer], fingerprint="as before")

@@ -3,10 +3,10 @@
 import asyncpg
 
 from tallystick.base.ids import id_for_request
-from tallystick.ledger.account import PlatformAccount
+from tallystick.ledger.account import PlatformAccount, beside
 from tallystick.ledger.lot import free_credits
 from tallystick.ledger.post import Transfer, post
-from tallystick.payments.debts.debt import Debt, beside, hold_back, open_debts, pay, queries
+from tallystick.payments.debts.debt import Debt, hold_back, open_debts, pay, queries
 from tallystick.subscriptions.each import PAGE, each
 from tallystick.subscriptions.turn import wait_for_turn
 

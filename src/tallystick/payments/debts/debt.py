@@ -14,7 +14,6 @@ import msgspec
 
 from tallystick.base.database import load_queries
 from tallystick.constraints.subscriber import Restriction
-from tallystick.ledger.account import PlatformAccount, count_lanes, lane_of, platform_account
 from tallystick.ledger.reverse import reverse
 from tallystick.subscriptions.restrict import restrict
 
@@ -83,11 +82,6 @@ async def hold_back(connection: asyncpg.Connection, organization: str, *, by: st
     policies = {debt.policy for debt in await open_debts(connection, organization)}
     wanted: Restriction | None = next((kind for kind in ("freeze", "throttle") if kind in policies), None)
     await restrict(connection, organization, wanted, by=by)
-
-
-async def beside(connection: asyncpg.Connection, kind: PlatformAccount, account: int) -> int:
-    """The platform's account of this kind that shares a lane, and so a lock, with `account`."""
-    return platform_account(kind, lane_of(account, await count_lanes(connection)))
 
 
 def _debt(row: asyncpg.Record) -> Debt:

@@ -8,9 +8,9 @@ import msgspec
 from tallystick.base.errors import Conflict, NotFound
 from tallystick.base.ids import id_for_request
 from tallystick.ledger import audit
-from tallystick.ledger.account import PlatformAccount
+from tallystick.ledger.account import PlatformAccount, beside
 from tallystick.ledger.post import Transfer, post
-from tallystick.payments.debts.debt import Debt, beside, hold_back, pay, queries
+from tallystick.payments.debts.debt import Debt, hold_back, pay, queries
 from tallystick.subscriptions.turn import wait_for_turn
 
 

@@ -4,7 +4,7 @@ import asyncpg
 import msgspec
 
 from tallystick.base.money import from_minor, to_decimal
-from tallystick.ledger.account import PlatformAccount, count_lanes, lane_of, platform_account
+from tallystick.ledger.account import PlatformAccount, beside
 from tallystick.ledger.lot import add_lot
 from tallystick.ledger.post import Transfer, post
 from tallystick.notices.emit import emit
@@ -29,10 +29,9 @@ async def credit(connection: asyncpg.Connection, order: Order, proof: Proof, *, 
     owing = await is_owing(connection, order.organization)
     # What came is booked at what it is worth, so that Stripe's clearing account holds money; the rest is our gift.
     worth = min(from_minor(order.amount_minor), order.credits)
-    lane = lane_of(order.account, await count_lanes(connection))
-    transfers = _money(order, worth, lane)
+    transfers = await _money(connection, order, worth)
     if worth < order.credits:
-        expense = platform_account(PlatformAccount.PROMOTIONAL_EXPENSE, lane)
+        expense = await beside(connection, PlatformAccount.PROMOTIONAL_EXPENSE, order.account)
         transfers.append(Transfer(debit=expense, credit=order.account, amount=order.credits - worth))
     await post(
         connection,
@@ -69,19 +68,15 @@ async def credit(connection: asyncpg.Connection, order: Order, proof: Proof, *, 
     return True
 
 
-def _money(order: Order, worth: int, lane: int) -> list[Transfer]:
+async def _money(connection: asyncpg.Connection, order: Order, worth: int) -> list[Transfer]:
     """Where the money is that pays for `worth` credits."""
     if order.kind != "manual":
-        clearing = platform_account(PlatformAccount.STRIPE_CLEARING, lane)
+        clearing = await beside(connection, PlatformAccount.STRIPE_CLEARING, order.account)
         return [Transfer(debit=clearing, credit=order.account, amount=worth)]
     # In the bank already, or nobody would have approved it: manual clearing is passed through, and stays at zero.
-    bank, clearing = (platform_account(kind, lane) for kind in (PlatformAccount.BANK, PlatformAccount.MANUAL_CLEARING))
+    bank = await beside(connection, PlatformAccount.BANK, order.account)
+    clearing = await beside(connection, PlatformAccount.MANUAL_CLEARING, order.account)
     return [
         Transfer(debit=bank, credit=clearing, amount=worth),
         Transfer(debit=clearing, credit=order.account, amount=worth),
     ]
-
-
-async def clearing_account(connection: asyncpg.Connection, kind: PlatformAccount, account: int) -> int:
-    """The platform's account of this kind that shares a lane, and so a lock, with `account`."""
-    return platform_account(kind, lane_of(account, await count_lanes(connection)))

@@ -10,10 +10,9 @@ from tallystick.base.database import load_queries
 from tallystick.base.errors import InvalidInput
 from tallystick.base.money import to_decimal
 from tallystick.ledger import audit
-from tallystick.ledger.account import PlatformAccount
+from tallystick.ledger.account import PlatformAccount, beside
 from tallystick.ledger.lot import add_lot
 from tallystick.ledger.post import Transfer, post
-from tallystick.payments.orders.credit import clearing_account
 
 _queries = load_queries(__file__, "grant.sql")
 
@@ -72,7 +71,7 @@ async def give(
         raise InvalidInput("expires_at", "is for promotional credits only: purchased ones never expire")
     if not source.strip():
         raise InvalidInput("source", "must name who or what gives the credits")
-    paid_by = await clearing_account(connection, _PAID_BY[kind], account)
+    paid_by = await beside(connection, _PAID_BY[kind], account)
     posted = await post(
         connection,
         operation=operation,

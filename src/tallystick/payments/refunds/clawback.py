@@ -12,11 +12,11 @@ import msgspec
 
 from tallystick.base.database import load_queries
 from tallystick.base.money import from_minor
-from tallystick.ledger.account import PlatformAccount
+from tallystick.ledger.account import PlatformAccount, beside
 from tallystick.ledger.lot import left_of, take_from
 from tallystick.ledger.post import Transfer, post
 from tallystick.ledger.reverse import reverse
-from tallystick.payments.debts.debt import DISPUTE_POLICY, beside, owe, undo
+from tallystick.payments.debts.debt import DISPUTE_POLICY, owe, undo
 from tallystick.payments.orders.order import Order
 from tallystick.payments.refunds.cause import Cause
 from tallystick.payments.refunds.share import NOTHING, Share, part_worth, share_of

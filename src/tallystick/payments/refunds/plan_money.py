@@ -5,10 +5,9 @@ import asyncpg
 
 from tallystick.base.database import load_queries
 from tallystick.base.money import from_minor
-from tallystick.ledger.account import PlatformAccount
+from tallystick.ledger.account import PlatformAccount, beside
 from tallystick.ledger.post import Transfer, post
 from tallystick.ledger.reverse import reverse
-from tallystick.payments.debts.debt import beside
 from tallystick.payments.orders.top_up import stop_after_money_back
 from tallystick.payments.refunds.cause import Cause, causes_of
 from tallystick.payments.refunds.dispute import disputes_of
