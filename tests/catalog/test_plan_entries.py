@@ -121,7 +121,10 @@ def test_a_field_that_an_old_document_lacks_has_its_default() -> None:
         (FLAT + "price = -1", "price must not be negative"),
         (FLAT + "price = nan", "price must be a finite number"),
         (FLAT + "price = 1e20", "price is too large"),
-        (FLAT + 'currency = "jpy"', "currency is jpy, and the books are in usd alone: give the price in it and leave currency out"),
+        (
+            FLAT + 'currency = "jpy"',
+            "currency is jpy, and the books are in usd alone: give the price in it and leave currency out",
+        ),
         (FLAT + 'interval = "week"', "interval: invalid enum value 'week'"),
         ('strategy = "free"', "strategy: invalid enum value 'free'; it is one of flat, included, overage"),
         (FLAT + 'auth_modes = ["metered"]', "auth_modes[0]: invalid enum value 'metered'; it is one of credits, byok"),
