@@ -1,6 +1,6 @@
 """Read the audit log: of one organization page by page, or all of it from beginning to end."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,6 +14,7 @@ queries = load_queries(__file__, "audit_log.sql")
 
 _PAGE: Final = 1000
 _WORD_MAX: Final = 200
+_SEQ_MAX: Final = 2**63 - 1
 
 
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +48,8 @@ async def newest(
     connection: asyncpg.Connection, wanted: Filter, *, before: int | None = None, limit: int = 50
 ) -> Sequence[AuditEvent]:
     """The newest first, those with numbers below `before`. Raises InvalidInput."""
-    rows = queries.newest(connection, **_asked(wanted), before_seq=before, row_limit=limit)
-    return [_event(row) async for row in rows]
+    from_seq = _SEQ_MAX if before is None else before
+    return await _page(connection, _asked(wanted), backwards=True, from_seq=from_seq, limit=limit)
 
 
 async def from_the_beginning(connection: asyncpg.Connection, wanted: Filter) -> AsyncIterator[AuditEvent]:
@@ -56,12 +57,21 @@ async def from_the_beginning(connection: asyncpg.Connection, wanted: Filter) -> 
     one moment's log. Raises InvalidInput."""
     after, asked = 0, _asked(wanted)
     while True:
-        rows = [row async for row in queries.oldest(connection, **asked, after_seq=after, row_limit=_PAGE)]
-        for row in rows:
-            yield _event(row)
-        if len(rows) < _PAGE:
+        page = await _page(connection, asked, backwards=False, from_seq=after, limit=_PAGE)
+        for event in page:
+            yield event
+        if len(page) < _PAGE:
             return
-        after = rows[-1]["seq"]
+        after = page[-1].seq
+
+
+async def _page(
+    connection: asyncpg.Connection, asked: Mapping[str, object], *, backwards: bool, from_seq: int, limit: int
+) -> Sequence[AuditEvent]:
+    async with connection.transaction():
+        await queries.plan_anew(connection)
+        rows = queries.page(connection, **asked, backwards=backwards, from_seq=from_seq, row_limit=limit)
+        return [_event(row) async for row in rows]
 
 
 def _asked(wanted: Filter) -> dict[str, object]:

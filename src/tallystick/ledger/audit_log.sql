@@ -1,37 +1,28 @@
--- name: newest
--- The block that vouches for an event is the first that reaches as far.
-select
-    event.seq, event.at, event.organization, event.act, event.done_by as by, event.origin, event.subject, event.before,
-    event.after, block.number as block, encode(block.hash, 'hex') as block_hash
-from audit_event as event
-left join lateral (
-    select number, hash from ledger_block where audit_to >= event.seq order by audit_to limit 1
-) as block on true
-where (:organization::text is null or event.organization = :organization::text)
-    and (:act::text is null or event.act = :act::text)
-    and (:act_prefix::text is null or starts_with(event.act, :act_prefix::text))
-    and (:subject::text is null or event.subject = :subject::text)
-    and (:since::timestamptz is null or event.at >= :since::timestamptz)
-    and (:until::timestamptz is null or event.at < :until::timestamptz)
-    and (:before_seq::bigint is null or event.seq < :before_seq::bigint)
-order by event.seq desc
-limit :row_limit::bigint;
+-- name: plan_anew!
+-- A plan that is made for all values walks through everybody's events to find the three of one organization.
+set local plan_cache_mode = force_custom_plan;
 
--- name: oldest
--- As above, the other way round.
-select
-    event.seq, event.at, event.organization, event.act, event.done_by as by, event.origin, event.subject, event.before,
-    event.after, block.number as block, encode(block.hash, 'hex') as block_hash
-from audit_event as event
-left join lateral (
-    select number, hash from ledger_block where audit_to >= event.seq order by audit_to limit 1
-) as block on true
-where (:organization::text is null or event.organization = :organization::text)
-    and (:act::text is null or event.act = :act::text)
-    and (:act_prefix::text is null or starts_with(event.act, :act_prefix::text))
-    and (:subject::text is null or event.subject = :subject::text)
-    and (:since::timestamptz is null or event.at >= :since::timestamptz)
-    and (:until::timestamptz is null or event.at < :until::timestamptz)
-    and event.seq > :after_seq::bigint
-order by event.seq
-limit :row_limit::bigint;
+-- name: page
+-- What comes nearest behind or before `from_seq`, in that order. Of the two halves one is known to be empty when this is
+-- planned; the other is a walk along an index.
+with asked as not materialized (
+    select * from audit_log
+    where (:organization::text is null or organization = :organization::text)
+        and (:act::text is null or act = :act::text)
+        and (:act_prefix::text is null or starts_with(act, :act_prefix::text))
+        and (:subject::text is null or subject = :subject::text)
+        and (:since::timestamptz is null or at >= :since::timestamptz)
+        and (:until::timestamptz is null or at < :until::timestamptz)
+)
+select * from (
+    (
+        select * from asked where :backwards::boolean and seq < :from_seq::bigint
+        order by seq desc limit :row_limit::bigint
+    )
+    union all
+    (
+        select * from asked where not :backwards::boolean and seq > :from_seq::bigint
+        order by seq limit :row_limit::bigint
+    )
+) as page
+order by abs(seq - :from_seq::bigint);

@@ -34,6 +34,16 @@ alter table ledger_block
 alter table ledger_block validate constraint a_block_seals_something;
 create unique index ledger_block_audit on ledger_block (audit_to) where audit_to is not null;
 
+-- As it is read. The block that vouches for an event is the first that reaches as far; none until it is sealed.
+create view audit_log as
+select
+    event.seq, event.at, event.organization, event.act, event.done_by as by, event.origin, event.subject, event.before,
+    event.after, block.number as block, encode(block.hash, 'hex') as block_hash
+from audit_event as event
+left join lateral (
+    select number, hash from ledger_block where audit_to >= event.seq order by audit_to limit 1
+) as block on true;
+
 -- The canonical text of the audit events in (p_after_seq, p_to_seq]. Every text stands behind its length in bytes, so
 -- that no two logs have one text; `transaction` is not in it, for a restored database counts anew.
 create function audit_lines(p_after_seq bigint, p_to_seq bigint, out to_seq bigint, out lines bytea)
