@@ -176,7 +176,6 @@ def test_who_is_past_due_has_access_until_the_grace_ends() -> None:
         ("trialing", None),
         ("active", None),
         ("paused", "Your subscription to P is paused. Resume it to send requests."),
-        ("canceled", "Your subscription to P has ended. Subscribe to send requests."),
     ],
 )
 def test_a_status_without_access_says_what_to_do(status: str, reason: str | None) -> None:

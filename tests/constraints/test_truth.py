@@ -200,7 +200,6 @@ STATES = {
     "past_due": (NOW - timedelta(days=7) + timedelta(seconds=1), True),
     "past_due for its grace": (NOW - timedelta(days=7), False),
     "paused": (None, False),
-    "canceled": (None, False),
 }
 
 

@@ -93,8 +93,6 @@ def _access(subscriber: Subscriber, now: datetime) -> _Access:
         return _Access(granted=False, reason=_OWED)
     if subscriber.status == "paused":
         return _Access(granted=False, reason=f"Your subscription to {name} is paused. Resume it to send requests.")
-    if subscriber.status == "canceled":
-        return _Access(granted=False, reason=f"Your subscription to {name} has ended. Subscribe to send requests.")
     if subscriber.past_due_since is not None:
         since = subscriber.past_due_since
         reason = f"The payment for {name} is due since {since:%Y-%m-%d}. Pay it to send requests."

@@ -10,8 +10,8 @@ import msgspec
 
 from tallystick.catalog.plan import AuthMode, Interval, PlanRates, Strategy
 
-Status = Literal["none", "trialing", "active", "past_due", "paused", "canceled"]
-"""Of a subscription; "none" where there is none."""
+Status = Literal["none", "trialing", "active", "past_due", "paused"]
+"""Of a subscription; "none" where there is none, or where it ended."""
 
 
 class MeterConstraint(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -5,6 +5,7 @@ gateway that reads it, the upkeep. So none is lost when one of them dies half-wa
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import asyncpg
 import msgspec
@@ -14,7 +15,7 @@ from tallystick.base.errors import NotFound
 from tallystick.catalog.plan import PlanRates
 from tallystick.catalog.read import plan_version
 from tallystick.constraints.compile import compile_constraints
-from tallystick.constraints.constraints import Constraints
+from tallystick.constraints.constraints import Constraints, Status
 from tallystick.constraints.subscriber import Overrides, Subscriber, without_subscription
 from tallystick.ledger.account import set_floor
 from tallystick.subscriptions import subscription
@@ -162,7 +163,8 @@ async def _subscriber(
     return Subscriber(
         plan=await plan_version(connection, found.plan_version),
         plan_version=found.plan_version,
-        status=found.status,
+        # A live subscription has not ended, and only one that ended is canceled: the table sees to it.
+        status=cast("Status", found.status),
         anchor=found.anchor,
         # A pause takes the place of the dunning it interrupts.
         past_due_since=found.past_due_since if found.status == "past_due" else None,
