@@ -7,8 +7,6 @@ system's.
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -23,10 +21,11 @@ import pytest_asyncio
 from tallystick.base.embedded_postgres import EmbeddedPostgres
 from tallystick.base.migrate import migrate
 from tallystick.base.postgres_binaries import Binaries, find_binaries, read_binaries
+from tests.database import RUN_VARIABLE, beside, create, drop
+from tests.stand_in import STRIPE, started
 
 # Hexadecimal digits that fit a lock's BIGINT key: whoever works on a run's databases holds that lock, shared.
 _RUN_DIGITS = 15
-_RUN_VARIABLE = "TALLYSTICK_TEST_RUN"
 _DATA_VARIABLE = "TALLYSTICK_TEST_DATA"
 # The data is thrown away, so it need not survive a crash. Tests of crashes start servers of their own.
 _THROWN_AWAY = {
@@ -51,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     place = _MEMORY if roomy else Path(tempfile.gettempdir())
     _remove_data_of_dead_runs(place)
     run = uuid4().hex[:_RUN_DIGITS]
-    os.environ[_RUN_VARIABLE] = run
+    os.environ[RUN_VARIABLE] = run
     os.environ[_DATA_VARIABLE] = str(place / f"tallystick-tests-{run}")
 
 
@@ -117,35 +116,44 @@ async def server_dsn(binaries: Binaries) -> AsyncIterator[str]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def template(server_dsn: str) -> AsyncIterator[str]:
+async def admin(server_dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """The one connection that makes this worker's databases."""
+    opened = await asyncpg.connect(server_dsn)
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def template(server_dsn: str, admin: asyncpg.Connection) -> AsyncIterator[str]:
     """The name of a migrated database that nobody is connected to. The last worker of the run removes it."""
-    run = os.environ[_RUN_VARIABLE]
+    run = os.environ[RUN_VARIABLE]
     name = f"tally_{run}_template"
-    admin = await asyncpg.connect(server_dsn)
     await _drop_databases_of_dead_runs(admin)
     await admin.execute("select pg_advisory_lock_shared($1)", _key(run))
     await admin.execute("select pg_advisory_lock(0)")
     if not await admin.fetchval("select 1 from pg_database where datname = $1", name):
         await admin.execute(f'create database "{name}_new"')
-        await migrate(_beside(server_dsn, f"{name}_new"))
+        await migrate(beside(server_dsn, f"{name}_new"))
         await admin.execute(f'alter database "{name}_new" rename to "{name}"')
     await admin.execute("select pg_advisory_unlock(0)")
     yield name
     await admin.execute("select pg_advisory_unlock_shared($1)", _key(run))
     await _drop_databases_of_dead_runs(admin)
-    await admin.close()
 
 
-@pytest.fixture
-async def dsn(server_dsn: str, template: str) -> AsyncIterator[str]:
-    name = f"tally_{os.environ[_RUN_VARIABLE]}_{uuid4().hex}"
-    # Copying files needs checkpoints, which are cheap only where nothing is synced.
-    strategy = "wal_log" if "TALLYSTICK_TEST_DATABASE_URL" in os.environ else "file_copy"
-    admin = await asyncpg.connect(server_dsn)
-    await admin.execute(f'create database "{name}" template "{template}" strategy {strategy}')
-    yield _beside(server_dsn, name)
-    await admin.execute(f'drop database "{name}" with (force)')
-    await admin.close()
+@pytest_asyncio.fixture(loop_scope="session")
+async def dsn(server_dsn: str, admin: asyncpg.Connection, template: str) -> AsyncIterator[str]:
+    name = await create(admin, template)
+    yield beside(server_dsn, name)
+    await drop(admin, name)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty_dsn(server_dsn: str, admin: asyncpg.Connection, template: str) -> AsyncIterator[str]:
+    """A database that nothing was ever done to. The template is what tells that the run is alive."""
+    name = await create(admin)
+    yield beside(server_dsn, name)
+    await drop(admin, name)
 
 
 @pytest.fixture
@@ -157,14 +165,8 @@ async def pool(dsn: str) -> AsyncIterator[asyncpg.Pool]:
 @pytest.fixture(scope="session")
 def stripe_address() -> Iterator[str]:
     """The offline Stripe, a process of its own."""
-    command = [sys.executable, "-m", "tallystick.sandbox.stripe", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-        process.wait(timeout=10)
+    with started(STRIPE) as address:
+        yield address
 
 
 async def _drop_databases_of_dead_runs(admin: asyncpg.Connection) -> None:
@@ -184,7 +186,3 @@ async def _drop_databases_of_dead_runs(admin: asyncpg.Connection) -> None:
 
 def _key(run: str) -> int:
     return int(run, 16)
-
-
-def _beside(dsn: str, name: str) -> str:
-    return f"{dsn.rsplit('/', 1)[0]}/{name}"

@@ -1,6 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -14,17 +12,6 @@ where table_schema = 'public' order by table_name, ordinal_position
 """
 
 
-@pytest.fixture
-async def empty(server_dsn: str, template: str) -> AsyncIterator[str]:
-    """A database that nothing was ever done to. Its name says which run it belongs to, as the template's does."""
-    name = template.replace("template", uuid4().hex)
-    admin = await asyncpg.connect(server_dsn)
-    await admin.execute(f'create database "{name}"')
-    yield f"{server_dsn.rsplit('/', 1)[0]}/{name}"
-    await admin.execute(f'drop database "{name}" with (force)')
-    await admin.close()
-
-
 async def shape(dsn: str) -> list[tuple[object, ...]]:
     connection = await asyncpg.connect(dsn)
     try:
@@ -33,18 +20,18 @@ async def shape(dsn: str) -> list[tuple[object, ...]]:
         await connection.close()
 
 
-async def test_an_empty_database_gets_the_schema_once(empty: str) -> None:
-    assert await shape(empty) == []
-    await migrate(empty)
-    first = await shape(empty)
+async def test_an_empty_database_gets_the_schema_once(empty_dsn: str) -> None:
+    assert await shape(empty_dsn) == []
+    await migrate(empty_dsn)
+    first = await shape(empty_dsn)
     assert {"ledger_account", "transfer", "hold", "usage_record"} <= {row[0] for row in first}
-    await migrate(empty)
-    assert await shape(empty) == first
+    await migrate(empty_dsn)
+    assert await shape(empty_dsn) == first
 
 
-async def test_many_processes_may_migrate_at_once(empty: str) -> None:
-    await asyncio.gather(*(migrate(empty) for _ in range(4)))
-    connection = await asyncpg.connect(empty)
+async def test_many_processes_may_migrate_at_once(empty_dsn: str) -> None:
+    await asyncio.gather(*(migrate(empty_dsn) for _ in range(4)))
+    connection = await asyncpg.connect(empty_dsn)
     try:
         assert await connection.fetchval("select count(*) from alembic_version") == 1
     finally:

@@ -1,28 +1,11 @@
 """Organizations of the version before get what is new, also those that it goes on making meanwhile."""
 
-from collections.abc import AsyncIterator
-
 import asyncpg
-import pytest
 
 from tallystick.accounts import api_key, user
 from tallystick.accounts.api_key import Scope
-from tallystick.base.ids import new_id
 from tallystick.base.revision import upgrade
 from tallystick.ledger.account import open_account
-
-
-@pytest.fixture
-async def old_dsn(server_dsn: str) -> AsyncIterator[str]:
-    """A database of the version before."""
-    name = f"tally_old_{new_id().hex}"
-    admin = await asyncpg.connect(server_dsn)
-    await admin.execute(f'create database "{name}"')
-    dsn = f"{server_dsn.rsplit('/', 1)[0]}/{name}"
-    await upgrade(dsn, "0003")
-    yield dsn
-    await admin.execute(f'drop database "{name}" with (force)')
-    await admin.close()
 
 
 async def old_organization(connection: asyncpg.Connection, name: str, *customers: bool) -> None:
@@ -48,12 +31,13 @@ async def old_organization(connection: asyncpg.Connection, name: str, *customers
         )
 
 
-async def test_what_there_was_is_provisioned_and_so_is_what_comes(old_dsn: str) -> None:
-    async with asyncpg.create_pool(old_dsn) as pool, pool.acquire() as connection:
+async def test_what_there_was_is_provisioned_and_so_is_what_comes(empty_dsn: str) -> None:
+    await upgrade(empty_dsn, "0003")
+    async with asyncpg.create_pool(empty_dsn) as pool, pool.acquire() as connection:
         await old_organization(connection, "org_none")
         await old_organization(connection, "org_test", False)
         await old_organization(connection, "org_both", False, True)
-        await upgrade(old_dsn)
+        await upgrade(empty_dsn)
         await old_organization(connection, "org_late")
         rows = await connection.fetch("select organization, livemode from provisioning where done_at is null")
         assert {tuple(row) for row in rows} == {

@@ -1,7 +1,6 @@
 """A live database of the first revision becomes one with plans under a worker of the old version, which goes on."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -77,16 +76,10 @@ class OldWorker:
 
 
 @pytest.fixture
-async def old_dsn(server_dsn: str) -> AsyncIterator[str]:
+async def old_dsn(empty_dsn: str) -> str:
     """A database of the first revision."""
-    name = f"tally_old_{new_id().hex}"
-    admin = await asyncpg.connect(server_dsn)
-    await admin.execute(f'create database "{name}"')
-    dsn = f"{server_dsn.rsplit('/', 1)[0]}/{name}"
-    await upgrade(dsn, "0001")
-    yield dsn
-    await admin.execute(f'drop database "{name}" with (force)')
-    await admin.close()
+    await upgrade(empty_dsn, "0001")
+    return empty_dsn
 
 
 # A block as the first version seals it: transfers alone.
