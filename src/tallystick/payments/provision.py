@@ -14,6 +14,7 @@ import structlog
 
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Misconfigured
+from tallystick.payments.customer import find_customer
 from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.customer import create_customer, find_created
@@ -56,7 +57,7 @@ async def provision_customers(pool: asyncpg.Pool, stripe: StripeClient) -> int:
 
 async def _provision(pool: asyncpg.Pool, stripe: StripeClient, task: _Task) -> bool:
     organization, livemode = task.organization, stripe.livemode
-    customer = await queries.find_customer(pool, organization=organization, livemode=livemode)
+    customer = await find_customer(pool, organization, livemode=livemode)
     try:
         if customer is None:
             customer = await _find_or_make(pool, stripe, task)

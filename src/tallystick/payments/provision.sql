@@ -1,6 +1,3 @@
--- name: find_customer(organization, livemode)$
-select id from stripe_customer where organization = :organization and livemode = :livemode;
-
 -- name: claim(livemode, row_limit)
 -- Nothing is locked while Stripe is asked: who claims a row has it until it may be tried again, and should they die,
 -- somebody else then asks under the same key.

@@ -14,6 +14,7 @@ from tallystick.catalog.plan import Plan
 from tallystick.ledger import audit
 from tallystick.payments.billing.errors import AlreadySubscribed, CustomerNotReady
 from tallystick.payments.billing.plan_price import metered_prices, plan_on_sale
+from tallystick.payments.customer import find_customer
 from tallystick.payments.errors import PaymentRefused
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.plan_checkout import PlanCheckout, close_plan_checkout, create_plan_checkout
@@ -73,7 +74,7 @@ async def start_plan_checkout(pool: asyncpg.Pool, stripe: StripeClient, wish: Wi
 
 async def ready_customer(connection: asyncpg.Connection, organization: str, *, livemode: bool) -> str:
     """Who the organization is at Stripe. Raises CustomerNotReady."""
-    found: str | None = await queries.find_customer(connection, organization=organization, livemode=livemode)
+    found = await find_customer(connection, organization, livemode=livemode)
     if found is None:
         raise CustomerNotReady(
             "This organization's customer at the payment provider is still being created. Try again in a moment."

@@ -1,6 +1,3 @@
--- name: find_customer$
-select id from stripe_customer where organization = :organization and livemode = :livemode;
-
 -- name: is_billed$
 -- Whether Stripe bills a subscription of the organization, as far as we have looked.
 select exists (

@@ -14,6 +14,7 @@ import structlog
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict
 from tallystick.base.money import format_amount, from_minor
+from tallystick.payments.customer import find_customer
 from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.orders.checkout import RETRY_FOR, start_checkout
 from tallystick.payments.orders.end_unpaid import end_unpaid
@@ -105,7 +106,7 @@ async def _payment(pool: asyncpg.Pool, stripe: StripeClient, order: Order) -> St
     """The order's payment: made now, or found where Stripe may have forgotten the key it was made under.
 
     None where there is none, and none may be made any more."""
-    customer = await queries.customer(pool, organization=order.organization, livemode=order.livemode)
+    customer = await find_customer(pool, order.organization, livemode=order.livemode)
     if customer is None or order.payment_method is None:
         return None
     now: datetime = await queries.clock(pool)

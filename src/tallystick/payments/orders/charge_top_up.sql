@@ -1,9 +1,6 @@
 -- name: clock$
 select clock_timestamp();
 
--- name: customer$
-select id from stripe_customer where organization = :organization and livemode = :livemode;
-
 -- name: lock_top_up$
 select organization from top_up where organization = :organization for update;
 

@@ -9,6 +9,7 @@ import msgspec
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict
 from tallystick.catalog.document import Coupon
+from tallystick.payments.customer import find_customer
 from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.orders.change import await_payment
 from tallystick.payments.orders.end_unpaid import end_unpaid
@@ -96,7 +97,7 @@ async def _session(
 
 async def customer_of(pool: asyncpg.Pool, stripe: StripeClient, organization: str, *, order_id: str) -> str:
     """Who the organization is at Stripe: known, or made now."""
-    known = await _queries.find_customer(pool, organization=organization, livemode=stripe.livemode)
+    known = await find_customer(pool, organization, livemode=stripe.livemode)
     if known is None:
         # By order, not by organization: a failure that Stripe remembers under its key must not stay.
         created = await create_customer(stripe, organization, idempotency_key=f"{order_id}-customer")

@@ -1,6 +1,3 @@
--- name: find_customer$
-select id from stripe_customer where organization = :organization and livemode = :livemode;
-
 -- name: keep_customer$
 -- Two first purchases at once: the first one kept wins, and both are told of it.
 insert into stripe_customer (organization, livemode, id) values (:organization, :livemode, :id)

@@ -4,6 +4,7 @@ import asyncpg
 
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict
+from tallystick.payments.customer import find_customer
 from tallystick.payments.ending import Ending
 from tallystick.payments.orders.change import change
 from tallystick.payments.orders.credit import Proof, credit
@@ -26,7 +27,7 @@ async def settle(
     order = await lock(connection, order_id)
     if order is None:
         return "quarantined", f"there is no order {order_id}"
-    customer = await queries.customer(connection, organization=order.organization, livemode=order.livemode)
+    customer = await find_customer(connection, order.organization, livemode=order.livemode)
     if (reason := stranger(payment, order, customer, livemode=livemode)) is not None:
         return "quarantined", reason
     if (reason := misfit(payment, order)) is not None:

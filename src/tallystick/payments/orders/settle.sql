@@ -1,6 +1,3 @@
--- name: customer$
-select id from stripe_customer where organization = :organization and livemode = :livemode;
-
 -- name: keep_seen!
 insert into payment_seen (payment_intent, order_id, amount_minor, currency, livemode)
 values (:payment_intent, :order_id, :amount_minor, :currency, :livemode)

@@ -10,6 +10,7 @@ from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict, InvalidAmount, InvalidInput
 from tallystick.base.money import from_minor, to_decimal, to_minor
 from tallystick.ledger import audit
+from tallystick.payments.customer import find_customer
 from tallystick.payments.errors import PurchasesClosed
 from tallystick.payments.orders.mail_to_billing import mail_to_billing
 from tallystick.payments.orders.order import Buyer
@@ -186,7 +187,7 @@ def shown(top_up: TopUp) -> dict[str, object]:
 
 
 async def _card(pool: asyncpg.Pool, stripe: StripeClient, organization: str, wanted: str | None) -> SavedCard:
-    customer = await queries.customer(pool, organization=organization, livemode=stripe.livemode)
+    customer = await find_customer(pool, organization, livemode=stripe.livemode)
     cards = [] if customer is None else await saved_cards(stripe, customer)
     found = next((card for card in cards if wanted in {None, card.id}), None)
     if found is None:

@@ -1,9 +1,6 @@
 -- name: find_top_up^
 select * from top_up where organization = :organization;
 
--- name: customer$
-select id from stripe_customer where organization = :organization and livemode = :livemode;
-
 -- name: set_top_up^
 -- Whoever sets it has looked at it: it goes on where it stood still.
 insert into top_up (

@@ -8,8 +8,8 @@ from typing import Final
 import asyncpg
 import msgspec
 
-from tallystick.base.database import load_queries
 from tallystick.base.errors import Unavailable
+from tallystick.payments.customer import is_customer
 from tallystick.payments.ending import Ending
 from tallystick.payments.errors import UnreadableEvent
 from tallystick.payments.follower import Follower
@@ -25,8 +25,6 @@ from tallystick.payments.stripe.dispute import StripeDispute, disputes_of
 from tallystick.payments.stripe.payment_intent import StripePayment, read_payment_intent
 from tallystick.payments.stripe.refund import StripeRefund, refunds_of
 from tallystick.subscriptions.turn import wait_for_turn
-
-queries = load_queries(__file__, "follow.sql")
 
 TYPES: Final = (
     "charge.refunded",
@@ -143,7 +141,7 @@ async def _read(pool: asyncpg.Pool, stripe: StripeClient, body: bytes) -> Seen |
     if seen is not None:
         return seen
     customer = (await read_payment_intent(stripe, payment_intent)).customer
-    if customer is None or not await queries.is_customer(pool, id=customer):
+    if customer is None or not await is_customer(pool, customer):
         return None
     invoice = await invoice_paid_by(stripe, payment_intent)
     return None if invoice is None else await look_at_invoice(stripe, payment_intent, invoice)
