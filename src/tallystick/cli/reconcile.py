@@ -17,7 +17,7 @@ from tallystick.payments.inbox.set_aside import StoredEvent, set_aside
 from tallystick.payments.inbox.set_aside import dismiss as dismiss_event
 from tallystick.payments.inbox.set_aside import retry as retry_event
 from tallystick.payments.reconcile import foreign
-from tallystick.payments.reconcile.difference import Difference
+from tallystick.payments.reconcile.difference import Difference, Waiting
 from tallystick.payments.reconcile.reconcile import Reconciliation, reconcile, reconcile_newest
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.settings import Settings
@@ -46,7 +46,7 @@ def stripe(
     """Compare every payment, refund, dispute, invoice and movement at Stripe with the books.
 
     Lost events are fetched, what can be mended is mended, what cannot is listed with its cause. May run at any time.
-    Exits 1 when differences are left.
+    What is only under way waits, and is no difference. Exits 1 when differences are left.
     """
 
     async def work(pool: asyncpg.Pool, settings: Settings) -> Reconciliation:
@@ -134,6 +134,9 @@ def _print(result: Reconciliation) -> None:
         f"{len(result.mended)} payments or customers were brought up to date."
     )
     console.print(f"Stripe holds {format_amount(from_minor(result.held_minor))}.")
+    if result.waiting:
+        console.print(f"\n{len(result.waiting)} are under way; nothing is to be done about them yet:")
+        table(["What", ">At Stripe", ">In the books", "Since", "Waits for"], [_waiting_row(w) for w in result.waiting])
     if not result.differences:
         console.print("\n[green]Stripe and the books agree.[/green]")
         return
@@ -142,5 +145,14 @@ def _print(result: Reconciliation) -> None:
 
 
 def _row(one: Difference) -> tuple[str | None, ...]:
-    amounts = (one.at_stripe_minor, one.booked_minor)
-    return (one.subject, *(None if minor is None else format_amount(from_minor(minor)) for minor in amounts), one.cause)
+    return (one.subject, *_amounts(one), one.cause)
+
+
+def _waiting_row(one: Waiting) -> tuple[str | None, ...]:
+    return (one.subject, *_amounts(one), f"{one.since:%Y-%m-%d %H:%M}", one.waits_for)
+
+
+def _amounts(one: Difference | Waiting) -> list[str | None]:
+    return [
+        None if minor is None else format_amount(from_minor(minor)) for minor in (one.at_stripe_minor, one.booked_minor)
+    ]

@@ -11,6 +11,7 @@ from tallystick.payments.orders.checkout import start_checkout
 from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms
 from tallystick.payments.reconcile.foreign import set_apart
 from tallystick.payments.reconcile.reconcile import reconcile, reconcile_daily, reconcile_newest
+from tallystick.payments.refunds import ask
 from tallystick.payments.refunds.create import create as refund
 
 
@@ -150,13 +151,48 @@ async def test_a_debit_that_its_bank_refuses_days_later_is_no_difference(till):
         till.shop.pool, till.stripe, PurchaseTerms(), till.shop.buyer, purchase, request_id=None, now=datetime.now(UTC)
     )
     await till.control(f"checkout/{started.session_id}/pay", number="000222222227")
-    waiting = await run(till)
-    assert [one.cause for one in waiting.differences] == ["its bank has not answered yet: nothing is to be done"]
+    began = await run(till)
+    assert began.differences == []
+    [waiting] = began.waiting
+    assert (waiting.subject[:11], waiting.at_stripe_minor, waiting.booked_minor) == ("payment pi_", 2480, 0)
+    assert waiting.waits_for.startswith("the bank of a debit")
+    assert timedelta() <= datetime.now(UTC) - waiting.since < timedelta(minutes=5)
+    # It is looked at again, however far the next run looks back.
+    later = await run(till, since=datetime.now(UTC) + timedelta(minutes=1))
+    assert (later.differences, later.waiting) == ([], [waiting])
     await till.control(f"checkout/{started.session_id}/settle", succeeded=False)
     found = await run(till)
-    assert (found.differences, found.held_minor) == ([], 0)
+    assert (found.differences, found.waiting, found.held_minor) == ([], [], 0)
     assert await balances(till.shop.pool) == {}
     assert await till.shop.broken_laws() == []
+
+
+async def pay_by_debit(till):
+    purchase = Purchase(amount_minor=2500, currency="usd", credits=2500 * 10**7)
+    started = await start_checkout(
+        till.shop.pool, till.stripe, PurchaseTerms(), till.shop.buyer, purchase, request_id=None, now=datetime.now(UTC)
+    )
+    await till.control(f"checkout/{started.session_id}/pay", number="000222222227")
+    return started
+
+
+async def test_a_debit_that_its_bank_takes_is_credited_and_waits_no_more(till):
+    started = await pay_by_debit(till)
+    assert len((await run(till)).waiting) == 1
+    await till.control(f"checkout/{started.session_id}/settle", succeeded=True)
+    found = await run(till)
+    assert (found.differences, found.waiting) == ([], [])
+    assert await balances(till.shop.pool) == {"customer": 2500, "stripe_clearing": -2480, "stripe_fee": -20}
+
+
+async def test_a_debit_of_which_nobody_hears_for_three_weeks_is_a_difference_again(till):
+    await pay_by_debit(till)
+    await run(till)
+    await till.shop.pool.execute("update stripe_movement set at = at - interval '22 days'")
+    found = await run(till)
+    assert found.waiting == []
+    [difference] = found.differences
+    assert "has not said for 21 days" in difference.cause
 
 
 async def test_nor_is_one_of_another_business(till):
@@ -183,6 +219,39 @@ async def test_a_refund_whose_answer_is_not_known_keeps_no_other_payment_waiting
     missed = await till.pay(1000)
     await run(till)
     assert (await till.order(missed)).state == "credited"
+
+
+async def test_a_refund_that_stripe_has_not_answered_waits_for_a_day(till, control):
+    paid = await till.buy(2500)
+    await control("faults", kind="reset_before", method="POST", path="/v1/refunds", times=2)
+    asked = await refund(till.shop.pool, till.stripe, paid.order, reason="asked for", by="operator:ada")
+    for since in (None, datetime.now(UTC) + timedelta(minutes=1)):
+        found = await run(till, since)
+        assert found.differences == []
+        [waiting] = found.waiting
+        assert (waiting.subject, waiting.since) == (f"order {paid.order}", asked.created_at)
+        assert (waiting.at_stripe_minor, waiting.booked_minor) == (2500, 0)
+    await till.shop.pool.execute("update refund set created_at = created_at - interval '25 hours'")
+    found = await run(till)
+    assert found.waiting == []
+    assert sorted(one.subject for one in found.differences) == [f"order {paid.order}", f"refund {asked.id}"]
+    await till.shop.pool.execute("update refund set created_at = created_at + interval '25 hours'")
+    await ask.ask(till.shop.pool, till.stripe, asked)
+    found = await run(till)
+    assert (found.differences, found.waiting) == ([], [])
+
+
+async def test_a_refund_on_its_way_to_a_bank_and_a_payout_on_its_way_have_moved_already(till, control):
+    paid = await till.buy(2500)
+    await control("refunds/next", status="pending", then="succeeded", after_s=3600)
+    made = await refund(
+        till.shop.pool, till.stripe, paid.order, amount_minor=500, reason="asked for", by="operator:ada"
+    )
+    assert made.state == "pending"
+    await control("clock", advance_s=3 * 24 * 3600)
+    await control("payouts", arrives_after_s=3 * 24 * 3600)
+    found = await run(till)
+    assert (found.differences, found.waiting) == ([], [])
 
 
 async def credited_by_the_version_before(till, paid):

@@ -1,6 +1,6 @@
 -- name: unexplained
 -- Money that moved for a payment of which nobody knows whose it is.
-select payment_intent, sum(amount_minor - fee_minor)::bigint as net_minor
+select payment_intent, sum(amount_minor - fee_minor)::bigint as net_minor, min(at) as moved_at
 from stripe_movement
 where belongs is null and livemode = :livemode
 group by payment_intent
@@ -19,6 +19,11 @@ with touched as (
             or exists (
                 select from stripe_movement m where m.payment_intent = o.stripe_payment_intent and m.at >= :since
             )
+            -- Of an old order, too: what was taken back of it, and Stripe does not know of yet.
+            or exists (
+                select from clawback c where c.payment_order = o.id and greatest(c.at, c.reversed_at) >= :since
+            )
+            or exists (select from refund r where r.payment_order = o.id and r.state = 'asked')
         )
     union all
     select p.invoice, p.payment_intent
@@ -65,6 +70,11 @@ select
     coalesce(at_stripe.amount_minor, 0)::bigint as at_stripe_minor,
     coalesce(booked.amount_minor, 0)::bigint as booked_minor,
     array(select touched.payment_intent from touched where touched.cause = causes.cause) as payment_intents,
+    (select min(m.at) from touched join stripe_movement m using (payment_intent) where touched.cause = causes.cause)
+        as moved_at,
+    -- Booked by us, and not known to be at Stripe.
+    coalesce(asked.amount_minor, 0)::bigint as asked_minor,
+    asked.since as asked_at,
     (
         select case when o.state = 'paid' then 'it is paid and not credited: ' || coalesce(o.reason, 'nobody says why') end
         from payment_order o where o.id = causes.cause
@@ -72,6 +82,10 @@ select
 from (select distinct cause from touched) as causes
 left join at_stripe using (cause)
 left join booked using (cause)
+left join (
+    select payment_order as cause, sum(amount_minor) as amount_minor, min(created_at) as since
+    from refund where state = 'asked' group by payment_order
+) as asked using (cause)
 where coalesce(at_stripe.amount_minor, 0) <> coalesce(booked.amount_minor, 0)
 order by causes.cause;
 
@@ -110,7 +124,7 @@ group by m.currency
 union all
 select 'refund ' || refund.id, 'Stripe has not answered since ' || refund.created_at
 from refund join payment_order o on o.id = refund.payment_order
-where o.livemode = :livemode and refund.state = 'asked' and refund.created_at < clock_timestamp() - interval '1 day'
+where o.livemode = :livemode and refund.state = 'asked' and refund.created_at < clock_timestamp() - :answer_takes::interval
 order by subject;
 
 -- name: known
@@ -143,8 +157,8 @@ end;
 select id from stripe_customer where livemode = :livemode and id = any(:ids::text[]);
 
 -- name: store$
-insert into reconciliation (livemode, since, began_at, events_fetched, movements, mended, differences)
-values (:livemode, :since, :began_at, :events_fetched, :movements, :mended, :differences)
+insert into reconciliation (livemode, since, began_at, events_fetched, movements, mended, differences, waiting)
+values (:livemode, :since, :began_at, :events_fetched, :movements, :mended, :differences, :waiting)
 returning id;
 
 -- name: last_clean$

@@ -20,18 +20,17 @@ from tallystick.payments.follower import Outdated
 from tallystick.payments.inbox.inbox import Inbox
 from tallystick.payments.inbox.missed import fetch_missed
 from tallystick.payments.reconcile import difference, movements
-from tallystick.payments.reconcile.difference import Difference, queries
+from tallystick.payments.reconcile.difference import Difference, Waiting, as_it_stands, queries
 from tallystick.payments.reconcile.foreign import note_foreign
 from tallystick.payments.refunds import follow as refunds
 from tallystick.payments.refunds.bring import UnderWay
 from tallystick.payments.stripe.balance import movements_since, read_balance
 from tallystick.payments.stripe.changed import Listed, invoice_paid_by, listed_since
 from tallystick.payments.stripe.client import StripeClient
-from tallystick.payments.stripe.payment_intent import read_payment_intent
+from tallystick.payments.stripe.payment_intent import StripePayment, read_payment_intent
 
 _ROUNDS_MAX: Final = 3
 _CHUNK: Final = 100
-_WAITS: Final = "its bank has not answered yet: nothing is to be done"
 # Stripe keeps events for so long.
 _EVENTS_KEPT: Final = timedelta(days=30)
 # A dispute comes late, a refund fails late: what was clean once is looked at again for so long.
@@ -44,13 +43,15 @@ _left = Gauge(
 
 
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
-    """`mended` names the payments and customers that were brought up to date, `held_minor` what Stripe holds."""
+    """`mended` names the payments and customers that were brought up to date, `held_minor` what Stripe holds; `waiting`
+    is under way, and no difference yet."""
 
     since: datetime | None
     events_fetched: int
     movements: int
     mended: list[str]
     differences: list[Difference]
+    waiting: list[Waiting]
     held_minor: int
 
 
@@ -80,14 +81,18 @@ async def reconcile(
             livemode=stripe.livemode,
         )
         found = await run.differences(since)
-        if not found:
+        # What waits is looked at once: what it waits for may have come.
+        if not found or (round_ and all(isinstance(run.as_it_stands(one, began), Waiting) for one in found)):
             break
         for payment in sorted({payment for one in found for payment in one.payment_intents}):
             await run.look_at_payment(payment)
     held_minor = sum((await read_balance(stripe)).values())
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        found = run.explained(await difference.money(connection, livemode=stripe.livemode, since=since))
-        found += await difference.clearing(connection, livemode=stripe.livemode, held_minor=held_minor, found=found)
+        found = await difference.money(connection, livemode=stripe.livemode, since=since)
+        stand = [run.as_it_stands(one, began) for one in found]
+        waiting = [one for one in stand if isinstance(one, Waiting)]
+        found = [one for one in stand if isinstance(one, Difference)]
+        found += await difference.clearing(connection, livemode=stripe.livemode, held_minor=held_minor, found=stand)
         found += await difference.set_aside(connection, livemode=stripe.livemode, since=since)
     result = Reconciliation(
         since=since,
@@ -95,6 +100,7 @@ async def reconcile(
         movements=moved,
         mended=sorted(run.mended),
         differences=found,
+        waiting=waiting,
         held_minor=held_minor,
     )
     await _keep(pool, result, began, livemode=stripe.livemode)
@@ -123,7 +129,7 @@ class _Run:
         self._pool = pool
         self._stripe = stripe
         self.mended: set[str] = set()
-        self._waiting: set[str] = set()
+        self._processing: set[str] = set()
 
     async def look_at_unknown(self, since: datetime | None) -> None:
         """Bring up to date whatever Stripe lists and does not stand here as it stands there."""
@@ -153,12 +159,13 @@ class _Run:
         try:
             seen = await refunds.look(self._stripe, payment)
             if seen is not None:
-                if seen.payment.status == "processing":
-                    self._waiting.add(payment)
+                self._note_status(seen.payment)
                 async with self._pool.acquire() as connection, connection.transaction():
                     self._note(payment, await refunds.apply(connection, seen))
                 return
-            customer = (await read_payment_intent(self._stripe, payment)).customer
+            read = await read_payment_intent(self._stripe, payment)
+            self._note_status(read)
+            customer = read.customer
             if customer is None or not await self._ours([customer]):
                 await note_foreign(self._pool, payment, reason="it names neither an order nor a customer of ours")
                 return
@@ -173,14 +180,8 @@ class _Run:
             # One that cannot be looked at now stays a difference; the others are not to wait for it.
             _log.warning("payment_not_looked_at", payment=payment, reason=error.message)
 
-    def explained(self, found: Sequence[Difference]) -> list[Difference]:
-        """Of a debit Stripe shows the money at once, and its bank says days later whether it comes."""
-        return [
-            msgspec.structs.replace(one, cause=_WAITS)
-            if self._waiting.issuperset(one.payment_intents or (None,))
-            else one
-            for one in found
-        ]
+    def as_it_stands(self, found: Difference, now: datetime) -> Difference | Waiting:
+        return as_it_stands(found, processing=self._processing, now=now)
 
     async def differences(self, since: datetime | None) -> list[Difference]:
         await movements.book(self._pool, livemode=self._stripe.livemode)
@@ -200,6 +201,12 @@ class _Run:
         rows = queries.customers(self._pool, ids=customers, livemode=self._stripe.livemode)
         return {row["id"] async for row in rows}
 
+    def _note_status(self, payment: StripePayment) -> None:
+        if payment.status == "processing":
+            self._processing.add(payment.id)
+        else:
+            self._processing.discard(payment.id)
+
     def _note(self, what: str, ending: Ending) -> None:
         state, reason = ending
         if state == "processed":
@@ -218,7 +225,10 @@ async def _keep(pool: asyncpg.Pool, result: Reconciliation, began: datetime, *, 
         movements=result.movements,
         mended=msgspec.json.encode(result.mended).decode(),
         differences=msgspec.json.encode(result.differences).decode(),
+        waiting=msgspec.json.encode(result.waiting).decode(),
     )
     _left.set(len(result.differences))
     for one in result.differences:
         _log.error("reconcile_difference", **msgspec.structs.asdict(one))
+    for waiting in result.waiting:
+        _log.info("reconcile_waiting", **msgspec.structs.asdict(waiting))

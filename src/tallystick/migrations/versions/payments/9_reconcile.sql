@@ -37,5 +37,7 @@ create table reconciliation (
     events_fetched integer not null,
     movements integer not null,
     mended jsonb not null check (jsonb_typeof(mended) = 'array'),
-    differences jsonb not null check (jsonb_typeof(differences) = 'array')
+    differences jsonb not null check (jsonb_typeof(differences) = 'array'),
+    -- What was under way, and no difference yet.
+    waiting jsonb not null check (jsonb_typeof(waiting) = 'array')
 );
