@@ -2,44 +2,23 @@
 
 from typing import Any, Final
 
+from tallystick.api.openapi import answers, body, error, fields
+
 _ADDRESS: Final[dict[str, Any]] = {
     "type": "string",
     "format": "uri",
     "maxLength": 2000,
     "description": "https, and a host that this server's operator allows.",
 }
-
-
-def _body(example: dict[str, str], **properties: object) -> dict[str, Any]:
-    schema = {
-        "type": "object",
-        "required": list(properties),
-        "additionalProperties": False,
-        "properties": properties,
-    }
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
-
-
-def _answers(*examples: tuple[int, str, object]) -> dict[int | str, dict[str, Any]]:
-    return {
-        status: {"description": description, "content": {"application/json": {"example": example}}}
-        for status, description, example in examples
-    }
-
-
-def _error(code: str, message: str, **details: object) -> dict[str, object]:
-    return {"error": {"code": code, "message": message, **details}}
-
-
 _REFUSED: Final = (
-    (401, "No, unknown, revoked or expired API key.", _error("unauthorized", "Sign in first.")),
-    (403, "A key without the billing scope, or a member without the billing permission.", _error(
+    (401, "No, unknown, revoked or expired API key.", error("unauthorized", "Sign in first.")),
+    (403, "A key without the billing scope, or a member without the billing permission.", error(
         "missing_scope", "This API key does not have the billing scope. Make one that has it, or sign in.")),
 )  # fmt: skip
 _ADDRESS_REFUSED: Final = (
     422,
     "A field is wrong; it is named.",
-    _error(
+    error(
         "invalid_request",
         "returnUrl must lead to a host that this server's operator allows, which evil.example is not",
         field="returnUrl",
@@ -48,40 +27,53 @@ _ADDRESS_REFUSED: Final = (
 _AWAY: Final = (
     503,
     "Stripe does not answer, or is not set up. Send the same request again.",
-    _error("payment_provider_unavailable", "The payment provider could not be reached.", retry_after=5),
+    error("payment_provider_unavailable", "The payment provider could not be reached.", retry_after=5),
 )
-_NOT_READY: Final = _error(
+_NOT_READY: Final = error(
     "customer_not_ready",
     "This organization's customer at the payment provider is still being created. Try again in a moment.",
 )
 
-CHECKOUT_BODY: Final = _body(
+CHECKOUT_BODY: Final = body(
+    fields(
+        {
+            "priceId": {
+                "type": "string",
+                "maxLength": 200,
+                "description": "The price at Stripe of a plan that is on sale.",
+            },
+            "successUrl": _ADDRESS,
+            "cancelUrl": _ADDRESS,
+        },
+        "priceId",
+        "successUrl",
+        "cancelUrl",
+    ),
     {
         "priceId": "price_1QxGrowth",
         "successUrl": "https://app.example.com/settings/billing?success=1",
         "cancelUrl": "https://app.example.com/settings/billing",
     },
-    priceId={"type": "string", "maxLength": 200, "description": "The price at Stripe of a plan that is on sale."},
-    successUrl=_ADDRESS,
-    cancelUrl=_ADDRESS,
 )
-CHECKOUT: Final = _answers(
+CHECKOUT: Final = answers(
     (200, "Where to subscribe.", {"url": "https://checkout.stripe.com/c/pay/cs_live_a1b2"}),
     *_REFUSED,
-    (404, "No plan has this price.", _error("not_found", "There is no plan with this price.")),
+    (404, "No plan has this price.", error("not_found", "There is no plan with this price.")),
     (409, "`customer_not_ready`, `plan_not_on_sale` or `already_subscribed`.", _NOT_READY),
     _ADDRESS_REFUSED,
     _AWAY,
 )
-PORTAL_BODY: Final = _body({"returnUrl": "https://app.example.com/settings/billing"}, returnUrl=_ADDRESS)
-PORTAL: Final = _answers(
+PORTAL_BODY: Final = body(
+    fields({"returnUrl": _ADDRESS}, "returnUrl"), {"returnUrl": "https://app.example.com/settings/billing"}
+)
+PORTAL: Final = answers(
     (200, "Where to look after cards, invoices and the subscription.", {"url": "https://billing.stripe.com/p/bps_1"}),
     *_REFUSED,
     (409, "`customer_not_ready`.", _NOT_READY),
     _ADDRESS_REFUSED,
     _AWAY,
 )
-STATUS: Final = _answers(
+STATUS: Final = answers(
     (
         200,
         "The plan in force, and what was used in the billing period.",
@@ -96,7 +88,7 @@ STATUS: Final = _answers(
     ),
     *_REFUSED,
 )
-INVOICES: Final = _answers(
+INVOICES: Final = answers(
     (
         200,
         "The newest first.",

@@ -35,7 +35,7 @@ class ReleaseBody(_Body):
     id: str
 
 
-@router.post("/reserve", openapi_extra=documentation.SERVICE, responses=documentation.RESERVE)
+@router.post("/reserve", openapi_extra=documentation.TOKEN, responses=documentation.RESERVE)
 async def reserve(body: ReserveBody, request: Request, dependencies: Dependencies) -> Response:
     """Hold what metered work can come to at most, or refuse it. The same `request_id` holds it once."""
     dependencies.accepted_services.check(request.headers)
@@ -50,14 +50,14 @@ async def reserve(body: ReserveBody, request: Request, dependencies: Dependencie
     return ExactJSON(held)
 
 
-@router.post("/settle", openapi_extra=documentation.SERVICE, responses=documentation.SETTLE)
+@router.post("/settle", openapi_extra=documentation.TOKEN, responses=documentation.SETTLE)
 async def settle(body: SettleBody, request: Request, dependencies: Dependencies) -> Response:
     """End the work with the `quantity` that was really used; without one, with all of it."""
     dependencies.accepted_services.check(request.headers)
     return ExactJSON(await dependencies.tally.settle(body.user_id, body.id, body.quantity))
 
 
-@router.post("/release", openapi_extra=documentation.SERVICE, responses=documentation.RELEASE)
+@router.post("/release", openapi_extra=documentation.TOKEN, responses=documentation.RELEASE)
 async def release(body: ReleaseBody, request: Request, dependencies: Dependencies) -> Response:
     """Give everything back that was held."""
     dependencies.accepted_services.check(request.headers)

@@ -1,6 +1,8 @@
 """What the OpenAPI document says about the credits API: bodies that FastAPI does not parse, and examples of answers."""
 
-from typing import Any, Final
+from typing import Final
+
+from tallystick.api.openapi import NO_SERVICE, NOT_SIGNED_IN, answers, body, error, fields, header
 
 _MONEY: Final = {
     "type": "number",
@@ -13,51 +15,22 @@ _REQUEST: Final = {
     "maxLength": 200,
     "description": "Your own id for this charge: the same one is charged once, with another amount it is a 409.",
 }
-_DEDUCTION: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["user_id", "amount"],
-    "additionalProperties": False,
-    "properties": {"user_id": _USER, "amount": _MONEY, "request_id": _REQUEST},
-}
-_SERVICE: Final[list[dict[str, Any]]] = [
-    {
-        "name": name,
-        "in": "header",
-        "required": False,
-        "schema": {"type": "string"},
-        "description": "One of the two headers must carry one of the server's services tokens.",
-    }
+_DEDUCTION: Final = fields({"user_id": _USER, "amount": _MONEY, "request_id": _REQUEST}, "user_id", "amount")
+_SERVICE: Final = [
+    header(name, "One of the two headers must carry one of the server's services tokens.", required=False)
     for name in ("X-Tallystick-Services-Token", "X-Reeve-Services-Token")
 ]
 
-
-def _body(schema: dict[str, Any], example: object) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
-
-
-def _answers(*examples: tuple[int, str, object]) -> dict[int | str, dict[str, Any]]:
-    return {
-        status: {"description": description, "content": {"application/json": {"example": example}}}
-        for status, description, example in examples
-    }
-
-
-def _error(code: str, message: str, **details: object) -> dict[str, object]:
-    return {"error": {"code": code, "message": message, **details}}
-
-
-_SHORT: Final = _error(
+_SHORT: Final = error(
     "insufficient_credits",
     "Not enough credits. Buy credits, or bring your own provider key.",
     balance=0.03,
     required=0.05,
 )
-_UNAUTHORIZED: Final = (401, "Not signed in.", _error("unauthorized", "Sign in first."))
-_NO_SERVICE: Final = (401, "No accepted services token.", _error("unauthorized", "A valid services token is needed."))
 _BAD: Final = (
     422,
     "A field is wrong; it is named.",
-    _error("invalid_amount", "amount must be greater than zero", field="amount"),
+    error("invalid_amount", "amount must be greater than zero", field="amount"),
 )
 _DONE: Final = {
     "id": "0193a1c2-7b1e-7a55-9d0e-0242ac120002",
@@ -67,7 +40,7 @@ _DONE: Final = {
     "balance": 18.45,
 }
 
-BALANCE: Final = _answers(
+BALANCE: Final = answers(
     (
         200,
         "What there is.",
@@ -79,9 +52,9 @@ BALANCE: Final = _answers(
             "last_deduction_at": "2026-02-27T11:30:00Z",
         },
     ),
-    _UNAUTHORIZED,
+    NOT_SIGNED_IN,
 )
-HISTORY: Final = _answers(
+HISTORY: Final = answers(
     (
         200,
         "A page, newest first.",
@@ -103,9 +76,9 @@ HISTORY: Final = _answers(
             "next_cursor": None,
         },
     ),
-    _UNAUTHORIZED,
+    NOT_SIGNED_IN,
 )
-PURCHASE_BODY: Final = _body(
+PURCHASE_BODY: Final = body(
     {
         "type": "object",
         "additionalProperties": False,
@@ -119,7 +92,7 @@ PURCHASE_BODY: Final = _body(
     },
     {"amount": 25},
 )
-PURCHASE: Final = _answers(
+PURCHASE: Final = answers(
     (
         200,
         "Where to pay.",
@@ -129,16 +102,16 @@ PURCHASE: Final = _answers(
             "order_id": "ord_agj2dqr3dz5flhioajbkyeqaai",
         },
     ),
-    _UNAUTHORIZED,
-    (409, "The Idempotency-Key belongs to another purchase.", _error("conflict", "Use a new Idempotency-Key.")),
+    NOT_SIGNED_IN,
+    (409, "The Idempotency-Key belongs to another purchase.", error("conflict", "Use a new Idempotency-Key.")),
     _BAD,
     (
         503,
         "Stripe is away. You were not charged: send the same again.",
-        _error("payment_provider_unavailable", "The payment provider could not be reached.", idempotency_key="ord_..."),
+        error("payment_provider_unavailable", "The payment provider could not be reached.", idempotency_key="ord_..."),
     ),
 )
-PACKS: Final = _answers(
+PACKS: Final = answers(
     (
         200,
         "The packs, the smallest first.",
@@ -156,50 +129,40 @@ PACKS: Final = _answers(
             ]
         },
     ),
-    _UNAUTHORIZED,
+    NOT_SIGNED_IN,
 )
-REDEEM_BODY: Final = _body(
-    {
-        "type": "object",
-        "required": ["code"],
-        "additionalProperties": False,
-        "properties": {"code": {"type": "string", "description": "As it was printed, in capitals or not."}},
-    },
+REDEEM_BODY: Final = body(
+    fields({"code": {"type": "string", "description": "As it was printed, in capitals or not."}}, "code"),
     {"code": "WELCOME-5"},
 )
-REDEEM: Final = _answers(
+REDEEM: Final = answers(
     (200, "The credits are there.", {"credits": 5.0, "expires_at": "2026-06-30T00:00:00Z", "balance": 23.5}),
-    _UNAUTHORIZED,
-    (404, "There is no such coupon.", _error("coupon_not_found", "There is no such coupon.")),
-    (409, "It cannot be used, and why.", _error("coupon_used_up", "Your organization has used this coupon already.")),
-    (429, "Too many wrong codes.", _error("rate_limit_exceeded", "Too many attempts.", retry_after=600)),
+    NOT_SIGNED_IN,
+    (404, "There is no such coupon.", error("coupon_not_found", "There is no such coupon.")),
+    (409, "It cannot be used, and why.", error("coupon_used_up", "Your organization has used this coupon already.")),
+    (429, "Too many wrong codes.", error("rate_limit_exceeded", "Too many attempts.", retry_after=600)),
 )
-WEBHOOK_BODY: Final = _body({"type": "object", "description": "A Stripe event."}, {"id": "evt_...", "object": "event"})
-WEBHOOK: Final = _answers(
+WEBHOOK_BODY: Final = body({"type": "object", "description": "A Stripe event."}, {"id": "evt_...", "object": "event"})
+WEBHOOK: Final = answers(
     (200, "The event is stored.", {"received": True}),
-    (400, "Not signed by Stripe, or changed.", _error("invalid_webhook", "No accepted secret signed this body.")),
-    (503, "No signing secret is set: closed.", _error("webhook_closed", "This server takes no webhooks.")),
+    (400, "Not signed by Stripe, or changed.", error("invalid_webhook", "No accepted secret signed this body.")),
+    (503, "No signing secret is set: closed.", error("webhook_closed", "This server takes no webhooks.")),
 )
 DEDUCT_BODY: Final = {
-    **_body(_DEDUCTION, {"user_id": "user_abc123", "amount": 0.05, "request_id": "call-42"}),
+    **body(_DEDUCTION, {"user_id": "user_abc123", "amount": 0.05, "request_id": "call-42"}),
     "parameters": _SERVICE,
 }
-DEDUCT: Final = _answers(
+DEDUCT: Final = answers(
     (200, "Charged.", _DONE),
-    _NO_SERVICE,
+    NO_SERVICE,
     (402, "Not enough credits; nothing was charged.", _SHORT),
-    (404, "No such user.", _error("not_found", "There is no such user or organization.")),
-    (409, "The request_id was charged with another amount.", _error("hold_conflict", "...")),
+    (404, "No such user.", error("not_found", "There is no such user or organization.")),
+    (409, "The request_id was charged with another amount.", error("hold_conflict", "...")),
     _BAD,
 )
 BATCH_BODY: Final = {
-    **_body(
-        {
-            "type": "object",
-            "required": ["deductions"],
-            "additionalProperties": False,
-            "properties": {"deductions": {"type": "array", "minItems": 1, "maxItems": 1000, "items": _DEDUCTION}},
-        },
+    **body(
+        fields({"deductions": {"type": "array", "minItems": 1, "maxItems": 1000, "items": _DEDUCTION}}, "deductions"),
         {
             "deductions": [
                 {"user_id": "user_abc123", "amount": 0.05, "request_id": "call-42"},
@@ -209,7 +172,7 @@ BATCH_BODY: Final = {
     ),
     "parameters": _SERVICE,
 }
-BATCH: Final = _answers(
+BATCH: Final = answers(
     (
         200,
         "One result per deduction.",
@@ -220,6 +183,6 @@ BATCH: Final = _answers(
             "deducted": 0.05,
         },
     ),
-    _NO_SERVICE,
+    NO_SERVICE,
     _BAD,
 )

@@ -2,31 +2,14 @@
 
 from typing import Any, Final
 
+from tallystick.api.openapi import answers, body, error, fields
+
 _CREDITS: Final[dict[str, Any]] = {"type": "number", "exclusiveMinimum": 0}
 _TEXT: Final[dict[str, Any]] = {"type": "string", "minLength": 1, "maxLength": 200}
-
-
-def _body(properties: dict[str, Any], example: object, *required: str) -> dict[str, Any]:
-    schema = {"type": "object", "additionalProperties": False, "properties": properties, "required": [*required]}
-    content = {"application/json": {"schema": schema, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def _answers(*examples: tuple[int, str, object]) -> dict[int | str, dict[str, Any]]:
-    return {
-        status: {"description": description, "content": {"application/json": {"example": example}}}
-        for status, description, example in examples
-    }
-
-
-def _error(code: str, message: str, **details: object) -> dict[str, object]:
-    return {"error": {"code": code, "message": message, **details}}
-
-
 _FORBIDDEN: Final = (
     403,
     "The role or the key may not see to billing.",
-    _error("forbidden", "The role viewer does not have the billing permission.", roles=["admin", "billing", "owner"]),
+    error("forbidden", "The role viewer does not have the billing permission.", roles=["admin", "billing", "owner"]),
 )
 _ORDER: Final = {
     "id": "ord_agj2dqr3dz5flhioajbkyeqaai",
@@ -59,50 +42,55 @@ _TOP_UP: Final = {
     "charged_this_month": 25.0,
 }
 
-ORDER_BODY: Final = _body(
-    {
-        "amount": {**_CREDITS, "description": "Credits, of at most two decimals; or pack."},
-        "pack": {**_TEXT, "description": "A pack on sale, those with the payment manual included."},
-        "reference": {**_TEXT, "description": "What your transfer will name; by default the order's id."},
-        "coupon": {**_TEXT, "description": "A code that makes it cheaper, or adds credits."},
-    },
+ORDER_BODY: Final = body(
+    fields(
+        {
+            "amount": {**_CREDITS, "description": "Credits, of at most two decimals; or pack."},
+            "pack": {**_TEXT, "description": "A pack on sale, those with the payment manual included."},
+            "reference": {**_TEXT, "description": "What your transfer will name; by default the order's id."},
+            "coupon": {**_TEXT, "description": "A code that makes it cheaper, or adds credits."},
+        }
+    ),
     {"amount": 2500, "reference": "PO 4711"},
 )
-ORDER_MADE: Final = _answers(
+ORDER_MADE: Final = answers(
     (201, "What to transfer, and with which reference.", _ORDER),
     _FORBIDDEN,
-    (503, "No account to transfer to is set up.", _error("manual_settlement_closed", "Buy by card.", retry_after=60)),
+    (503, "No account to transfer to is set up.", error("manual_settlement_closed", "Buy by card.", retry_after=60)),
 )
-ORDER: Final = _answers(
+ORDER: Final = answers(
     (200, "The order.", _ORDER),
     _FORBIDDEN,
-    (404, "No order of this organization.", _error("not_found", "There is no such order.")),
+    (404, "No order of this organization.", error("not_found", "There is no such order.")),
 )
-ORDERS: Final = _answers((200, "A page, newest first.", {"orders": [_ORDER], "next_cursor": None}), _FORBIDDEN)
-TOP_UP_BODY: Final = _body(
-    {
-        "threshold": {**_CREDITS, "description": "Below this many credits that can be spent the card is charged."},
-        "amount": {**_CREDITS, "description": "Credits bought each time."},
-        "monthly_max": {**_CREDITS, "description": "Never more than this within a calendar month, in UTC."},
-        "cool_down_s": {
-            "type": "integer",
-            "minimum": 60,
-            "description": "Seconds between two charges; 600 by default.",
+ORDERS: Final = answers((200, "A page, newest first.", {"orders": [_ORDER], "next_cursor": None}), _FORBIDDEN)
+TOP_UP_BODY: Final = body(
+    fields(
+        {
+            "threshold": {**_CREDITS, "description": "Below this many credits that can be spent the card is charged."},
+            "amount": {**_CREDITS, "description": "Credits bought each time."},
+            "monthly_max": {**_CREDITS, "description": "Never more than this within a calendar month, in UTC."},
+            "cool_down_s": {
+                "type": "integer",
+                "minimum": 60,
+                "description": "Seconds between two charges; 600 by default.",
+            },
+            "enabled": {"type": "boolean", "description": "True by default."},
+            "payment_method": {**_TEXT, "description": "A saved card's id at Stripe; by default the one saved last."},
         },
-        "enabled": {"type": "boolean", "description": "True by default."},
-        "payment_method": {**_TEXT, "description": "A saved card's id at Stripe; by default the one saved last."},
-    },
+        "threshold",
+        "amount",
+        "monthly_max",
+    ),
     {"threshold": 5, "amount": 25, "monthly_max": 100},
-    "threshold",
-    "amount",
-    "monthly_max",
 )
-TOP_UP: Final = _answers(
+TOP_UP: Final = answers(
     (200, "What is agreed. `stopped` says why nothing is charged until it is set again.", {"top_up": _TOP_UP}),
     _FORBIDDEN,
-    (409, "There is no saved card.", _error("no_saved_card", "Buy credits once with save_card.")),
+    (409, "There is no saved card.", error("no_saved_card", "Buy credits once with save_card.")),
 )
-ALERTS_BODY: Final = _body(
-    {"thresholds": {"type": "array", "maxItems": 10, "items": _CREDITS}}, {"thresholds": [20, 5]}, "thresholds"
+ALERTS_BODY: Final = body(
+    fields({"thresholds": {"type": "array", "maxItems": 10, "items": _CREDITS}}, "thresholds"),
+    {"thresholds": [20, 5]},
 )
-ALERTS: Final = _answers((200, "At which balances it is told.", {"thresholds": [20.0, 5.0]}), _FORBIDDEN)
+ALERTS: Final = answers((200, "At which balances it is told.", {"thresholds": [20.0, 5.0]}), _FORBIDDEN)

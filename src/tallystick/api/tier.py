@@ -76,7 +76,7 @@ async def check(
     return ExactJSON(await dependencies.tally.check(who, feature, units))
 
 
-@router.post("/use", dependencies=[UNAMBIGUOUS], openapi_extra=documentation.SERVICE, responses=documentation.USE)
+@router.post("/use", dependencies=[UNAMBIGUOUS], openapi_extra=documentation.TOKEN, responses=documentation.USE)
 async def use(body: UseBody, request: Request, dependencies: Dependencies) -> Response:
     """Count the use of a feature before it happens, for a service. The same `request_id` is counted once."""
     dependencies.accepted_services.check(request.headers)
@@ -84,7 +84,7 @@ async def use(body: UseBody, request: Request, dependencies: Dependencies) -> Re
 
 
 @router.post(
-    "/give-back", dependencies=[UNAMBIGUOUS], openapi_extra=documentation.SERVICE, responses=documentation.GIVE_BACK
+    "/give-back", dependencies=[UNAMBIGUOUS], openapi_extra=documentation.TOKEN, responses=documentation.GIVE_BACK
 )
 async def give_back(body: GiveBackBody, request: Request, dependencies: Dependencies) -> Response:
     """Take a use that came to nothing out of its window, by the `id` it was counted under."""

@@ -2,42 +2,22 @@
 
 from typing import Any, Final
 
+from tallystick.api.openapi import SERVICE, answers, error
+
 _ID: Final = "0193a1c2-7b1e-7a55-9d0e-0242ac120002"
 
-SERVICE: Final[dict[str, Any]] = {
-    "parameters": [
-        {
-            "name": "X-Tallystick-Services-Token",
-            "in": "header",
-            "required": True,
-            "schema": {"type": "string"},
-            "description": "One of the server's services tokens.",
-        }
-    ]
-}
+TOKEN: Final[dict[str, Any]] = {"parameters": SERVICE}
 
-
-def _answers(*examples: tuple[int, str, object]) -> dict[int | str, dict[str, Any]]:
-    return {
-        status: {"description": description, "content": {"application/json": {"example": example}}}
-        for status, description, example in examples
-    }
-
-
-def _error(code: str, message: str, **details: object) -> dict[str, object]:
-    return {"error": {"code": code, "message": message, **details}}
-
-
-_UNAUTHORIZED: Final = (401, "Nobody who may ask.", _error("unauthorized", "A valid services token is needed."))
+_UNAUTHORIZED: Final = (401, "Nobody who may ask.", error("unauthorized", "A valid services token is needed."))
 _UNKNOWN: Final = (
     422,
     "A field is wrong; it is named.",
-    _error("unknown_feature", "feature is not in the catalog", field="feature"),
+    error("unknown_feature", "feature is not in the catalog", field="feature"),
 )
 _SHORT: Final = (
     402,
     "Not enough credits for what lies beyond the plan's allowance; nothing was held.",
-    _error(
+    error(
         "insufficient_credits",
         "Not enough credits. Buy credits, or bring your own provider key.",
         balance=0.03,
@@ -47,12 +27,12 @@ _SHORT: Final = (
 _CONFLICT: Final = (
     409,
     "The same id with other content, or work that has ended.",
-    _error("hold_ended", f"hold {_ID} has ended"),
+    error("hold_ended", f"hold {_ID} has ended"),
 )
 _USED_UP: Final = (
     429,
     "Used up; nothing was counted. `Retry-After` says when more becomes free, where waiting helps.",
-    _error(
+    error(
         "quota_exceeded",
         "The limit of 100 uses of ad_generations in 30 days is reached.",
         limit_source="quota",
@@ -65,7 +45,7 @@ _USED_UP: Final = (
     ),
 )
 
-USAGE: Final = _answers(
+USAGE: Final = answers(
     (
         200,
         "Every feature, in the 30 days that end now.",
@@ -81,7 +61,7 @@ USAGE: Final = _answers(
     ),
     _UNAUTHORIZED,
 )
-CHECK: Final = _answers(
+CHECK: Final = answers(
     (
         200,
         "Whether the next use would be admitted, and when it would be.",
@@ -99,7 +79,7 @@ CHECK: Final = _answers(
     _UNAUTHORIZED,
     _UNKNOWN,
 )
-USE: Final = _answers(
+USE: Final = answers(
     (
         200,
         "Counted.",
@@ -119,8 +99,8 @@ USE: Final = _answers(
     _UNKNOWN,
     _USED_UP,
 )
-GIVE_BACK: Final = _answers((200, "It is as if it had never been.", {"given_back": True}), _UNAUTHORIZED)
-RESERVE: Final = _answers(
+GIVE_BACK: Final = answers((200, "It is as if it had never been.", {"given_back": True}), _UNAUTHORIZED)
+RESERVE: Final = answers(
     (
         200,
         "Held; `layer` is who pays, `amount` the credits set aside.",
@@ -138,7 +118,7 @@ RESERVE: Final = _answers(
     _CONFLICT,
     _USED_UP,
 )
-SETTLE: Final = _answers(
+SETTLE: Final = answers(
     (
         200,
         "What it came to, in credits.",
@@ -154,4 +134,4 @@ SETTLE: Final = _answers(
     _UNAUTHORIZED,
     _CONFLICT,
 )
-RELEASE: Final = _answers((200, "Everything was given back.", {"released": True}), _UNAUTHORIZED, _CONFLICT)
+RELEASE: Final = answers((200, "Everything was given back.", {"released": True}), _UNAUTHORIZED, _CONFLICT)

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from tallystick.api.openapi import NO_SERVICE, NOT_SIGNED_IN, SERVICE, answers, body, error, fields
+
 _TEXT: Final[dict[str, Any]] = {"type": "string", "minLength": 1, "maxLength": 200}
 _EVENT: Final[dict[str, Any]] = {
     "type": "object",
@@ -26,51 +28,20 @@ _EVENT: Final[dict[str, Any]] = {
         },
     },
 }
-_SERVICE: Final[list[dict[str, Any]]] = [
-    {
-        "name": "X-Tallystick-Services-Token",
-        "in": "header",
-        "required": True,
-        "schema": {"type": "string"},
-        "description": "One of the server's services tokens.",
-    }
-]
-
-
-def _answers(*examples: tuple[int, str, object]) -> dict[int | str, dict[str, Any]]:
-    return {
-        status: {"description": description, "content": {"application/json": {"example": example}}}
-        for status, description, example in examples
-    }
-
-
-def _error(code: str, message: str, **details: object) -> dict[str, object]:
-    return {"error": {"code": code, "message": message, **details}}
-
 
 EVENTS_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["events"],
-                    "additionalProperties": False,
-                    "properties": {"events": {"type": "array", "minItems": 1, "maxItems": 1000, "items": _EVENT}},
-                },
-                "example": {
-                    "events": [
-                        {"id": "run-7", "user_id": "user_abc123", "meter": "document_page", "quantity": 12},
-                        {"id": "run-8", "user_id": "user_abc123", "meter": "agent_sessions", "session": "s-41"},
-                    ]
-                },
-            }
+    **body(
+        fields({"events": {"type": "array", "minItems": 1, "maxItems": 1000, "items": _EVENT}}, "events"),
+        {
+            "events": [
+                {"id": "run-7", "user_id": "user_abc123", "meter": "document_page", "quantity": 12},
+                {"id": "run-8", "user_id": "user_abc123", "meter": "agent_sessions", "session": "s-41"},
+            ]
         },
-    },
-    "parameters": _SERVICE,
+    ),
+    "parameters": SERVICE,
 }
-EVENTS: Final = _answers(
+EVENTS: Final = answers(
     (
         200,
         "One result per event.",
@@ -90,17 +61,17 @@ EVENTS: Final = _answers(
                     "id": "run-8",
                     "outcome": "refused",
                     "status": 409,
-                    **_error("usage_event_conflict", "This id was used before, for an event with other content."),
+                    **error("usage_event_conflict", "This id was used before, for an event with other content."),
                 },
             ],
             "succeeded": 1,
             "failed": 1,
         },
     ),
-    (401, "No accepted services token.", _error("unauthorized", "A valid services token is needed.")),
-    (422, "The body is not one of these.", _error("invalid_request", "events must be a list", field="events")),
+    NO_SERVICE,
+    (422, "The body is not one of these.", error("invalid_request", "events must be a list", field="events")),
 )
-USAGE: Final = _answers(
+USAGE: Final = answers(
     (
         200,
         "What was used.",
@@ -116,10 +87,10 @@ USAGE: Final = _answers(
             "charge": "0.12",
         },
     ),
-    (401, "Not signed in.", _error("unauthorized", "Sign in first.")),
+    NOT_SIGNED_IN,
     (
         422,
         "A field is wrong; it is named.",
-        _error("invalid_request", "group_by must be one of meter, day, key, model", field="group_by"),
+        error("invalid_request", "group_by must be one of meter, day, key, model", field="group_by"),
     ),
 )
