@@ -23,8 +23,8 @@ _DESCRIPTION_MAX: Final = 200
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """`failing_since` is when the attempts began to fail that have not succeeded since; `previous_until` how long the
-    secret before the last rotation still signs beside the new one."""
+    """As its owner is shown it, too. `failing_since` is when the attempts began to fail that have not succeeded since;
+    `previous_until` how long the secret before the last rotation still signs beside the new one."""
 
     id: str
     organization: str
