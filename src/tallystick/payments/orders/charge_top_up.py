@@ -20,10 +20,9 @@ from tallystick.payments.orders.checkout import RETRY_FOR, start_checkout
 from tallystick.payments.orders.end_unpaid import end_unpaid
 from tallystick.payments.orders.mail_to_billing import mail_to_billing
 from tallystick.payments.orders.order import Buyer, Order, as_order, lock_known
-from tallystick.payments.orders.payment import Payment
 from tallystick.payments.orders.place import insert
 from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms
-from tallystick.payments.orders.settle import settle
+from tallystick.payments.orders.settle import settle_seen
 from tallystick.payments.orders.top_up import find_top_up, stop_top_up
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.payment_intent import (
@@ -128,20 +127,8 @@ async def _payment(pool: asyncpg.Pool, stripe: StripeClient, order: Order) -> St
 
 
 async def _paid(pool: asyncpg.Pool, order: Order, seen: StripePayment) -> None:
-    payment = Payment(
-        outcome="paid",
-        order_id=seen.metadata.get("order_id"),
-        organization=seen.metadata.get("organization"),
-        user_id=seen.metadata.get("user_id"),
-        payment_intent=seen.id,
-        session=None,
-        customer=seen.customer,
-        asked_minor=seen.amount,
-        received_minor=seen.amount_received,
-        currency=seen.currency,
-    )
     async with pool.acquire() as connection, connection.transaction():
-        state, reason = await settle(connection, payment, order.id, livemode=seen.livemode)
+        state, reason = await settle_seen(connection, seen, order.id)
     if state == "quarantined":
         log.error("top_up_does_not_fit", order=order.id, reason=reason)
 

@@ -14,6 +14,7 @@ from tallystick.payments.orders.match import misfit, stranger
 from tallystick.payments.orders.order import Order, lock
 from tallystick.payments.orders.payment import Payment
 from tallystick.payments.orders.take_coupon import take_again
+from tallystick.payments.stripe.payment_intent import StripePayment
 
 queries = load_queries(__file__, "settle.sql")
 
@@ -41,6 +42,23 @@ async def settle(
         final = payment.outcome == "expired" or payment.session is not None
         await end_unpaid(connection, order, payment.outcome, by="stripe", final=final)
     return "processed", None
+
+
+async def settle_seen(connection: asyncpg.Connection, seen: StripePayment, order_id: str) -> Ending:
+    """As `settle`, by a payment that has succeeded, as it was read at Stripe."""
+    payment = Payment(
+        outcome="paid",
+        order_id=seen.metadata.get("order_id"),
+        organization=seen.metadata.get("organization"),
+        user_id=seen.metadata.get("user_id"),
+        payment_intent=seen.id,
+        session=None,
+        customer=seen.customer,
+        asked_minor=seen.amount,
+        received_minor=seen.amount_received,
+        currency=seen.currency,
+    )
+    return await settle(connection, payment, order_id, livemode=seen.livemode)
 
 
 async def _pay(connection: asyncpg.Connection, order: Order, payment: Payment, *, by_event: bool) -> Ending:

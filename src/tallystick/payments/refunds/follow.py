@@ -14,8 +14,7 @@ from tallystick.payments.ending import Ending
 from tallystick.payments.errors import UnreadableEvent
 from tallystick.payments.follower import Follower
 from tallystick.payments.orders.order import lock
-from tallystick.payments.orders.payment import Payment
-from tallystick.payments.orders.settle import settle
+from tallystick.payments.orders.settle import settle_seen
 from tallystick.payments.refunds import dispute, plan_money, refund
 from tallystick.payments.refunds.bring import bring
 from tallystick.payments.refunds.origin import Origin, of_order
@@ -97,7 +96,7 @@ async def apply(connection: asyncpg.Connection, seen: Seen) -> Ending:
     # Before anything is posted: whoever publishes has the turn first, and the lane after it.
     await wait_for_turn(connection, order.organization)
     if order.operation is None and payment.status == "succeeded":
-        ending = await settle(connection, _paid(payment), order.id, livemode=payment.livemode)
+        ending = await settle_seen(connection, payment, order.id)
         order = await lock(connection, order_id) or order
         if ending[0] == "quarantined" and order.state != "paid":
             return ending
@@ -145,21 +144,6 @@ async def _read(pool: asyncpg.Pool, stripe: StripeClient, body: bytes) -> Seen |
         return None
     invoice = await invoice_paid_by(stripe, payment_intent)
     return None if invoice is None else await look_at_invoice(stripe, payment_intent, invoice)
-
-
-def _paid(payment: StripePayment) -> Payment:
-    return Payment(
-        outcome="paid",
-        order_id=payment.metadata.get("order_id"),
-        organization=payment.metadata.get("organization"),
-        user_id=payment.metadata.get("user_id"),
-        payment_intent=payment.id,
-        session=None,
-        customer=payment.customer,
-        asked_minor=payment.amount,
-        received_minor=payment.amount_received,
-        currency=payment.currency,
-    )
 
 
 follower: Final = Follower[Seen](types=TYPES, read=_read, apply=apply)
