@@ -8,7 +8,8 @@ import pytest
 
 from tallystick.accounts import organization, user
 from tallystick.base.errors import Misconfigured
-from tallystick.payments.provision import provision_customers
+from tallystick.payments.errors import PaymentPending
+from tallystick.payments.provision import customer_of, provision_customers
 from tallystick.payments.stripe.client import StripeClient
 
 FAULTS = ["error_500", "unavailable_503", "rate_limited_429", "reset_before", "reset_after", "timeout"]
@@ -160,6 +161,46 @@ async def test_a_purchase_that_was_faster_keeps_its_customer(pool, stripe, ada, 
     assert await at_stripe(ada.organization_id) == []
     assert await kept(pool, ada.organization_id) == "cus_first"
     assert await pool.fetchval("select count(*) from provisioning where done_at is not null") == 1
+
+
+async def test_purchases_at_the_same_time_have_the_same_customer(pool, stripe, ada, at_stripe):
+    first, _made, *others = await asyncio.gather(
+        customer_of(pool, stripe, ada.organization_id),
+        provision_customers(pool, stripe),
+        *(customer_of(pool, stripe, ada.organization_id) for _ in range(3)),
+    )
+    [customer] = await at_stripe(ada.organization_id)
+    assert {first, *others, await kept(pool, ada.organization_id)} == {customer["id"]}
+    assert customer["name"] == "Ada's lab"
+
+
+async def test_a_purchase_goes_on_where_the_upkeep_had_no_answer(pool, impatient, stripe, ada, at_stripe, control):
+    await control("faults", kind="reset_after", path="/v1/customers", method="POST")
+    assert await provision_customers(pool, impatient) == 0
+    bought_by = await customer_of(pool, stripe, ada.organization_id)
+    assert [customer["id"] for customer in await at_stripe(ada.organization_id)] == [bought_by]
+    assert await pool.fetchval("select count(*) from provisioning where done_at is not null") == 1
+
+
+async def test_a_purchase_with_a_name_that_stripe_refuses_has_a_customer(pool, stripe, ada, at_stripe):
+    await pool.execute("update organization set name = repeat('x', 6000)")
+    found = await asyncio.gather(*(customer_of(pool, stripe, ada.organization_id) for _ in range(3)))
+    assert {customer["id"] for customer in await at_stripe(ada.organization_id)} == set(found)
+    assert len(set(found)) == 1
+
+
+async def test_a_purchase_is_pending_while_nobody_knows_and_not_for_long(pool, stripe, ada, at_stripe, control, later):
+    await control("faults", kind="error_500", path="/v1/customers", method="POST")
+    # The key's answer for a day, as its second try shows; then its last call may be under way; then there is another.
+    for minutes in (0, 5, 4.5):
+        await later(minutes)
+        with pytest.raises(PaymentPending):
+            await customer_of(pool, stripe, ada.organization_id)
+    assert await at_stripe(ada.organization_id) == []
+    await later(1)
+    made = await asyncio.gather(*(customer_of(pool, stripe, ada.organization_id) for _ in range(3)))
+    assert [customer["id"] for customer in await at_stripe(ada.organization_id)] == [made[0]]
+    assert set(made) == {made[0]}
 
 
 async def test_a_key_that_is_wrong_is_said_and_loses_nothing(pool, stripe, stripe_address, ada, later):

@@ -2,6 +2,7 @@
 
 Stripe gives the same answer for the same key for a day, failures of its own among them. So a key whose outcome stays
 unknown is asked again for a while, then the customer is looked for, and only when there is none another key is used.
+Who buys before that is done does the same, under the same key.
 """
 
 import asyncio
@@ -23,7 +24,9 @@ queries = load_queries(__file__, "provision.sql")
 log = structlog.get_logger()
 
 AT_ONCE: Final = 10
-# The last try lies some minutes back by then: nothing of it can still be under way at Stripe.
+# Nobody asks under a key that is older than the first, or takes another one before it is older than the second: in
+# between, the last call of everybody ends.
+ASKED_FOR: Final = timedelta(minutes=9)
 UNKNOWN_FOR: Final = timedelta(minutes=10)
 
 
@@ -55,6 +58,21 @@ async def provision_customers(pool: asyncpg.Pool, stripe: StripeClient) -> int:
             return made
 
 
+async def customer_of(pool: asyncpg.Pool, stripe: StripeClient, organization: str) -> str:
+    """Who the organization is at Stripe: known, or made now.
+
+    Raises PaymentPending where nobody knows yet whether it was made, PaymentRefused, Misconfigured."""
+    while True:
+        customer = await find_customer(pool, organization, livemode=stripe.livemode)
+        if customer is not None:
+            return customer
+        row = await queries.task(pool, organization=organization, livemode=stripe.livemode)
+        customer = await _find_or_make(pool, stripe, _Task(**row))
+        # Who was faster took another key: the next time round it is asked under that one.
+        if customer is not None:
+            return await _keep(pool, stripe, organization, customer)
+
+
 async def _provision(pool: asyncpg.Pool, stripe: StripeClient, task: _Task) -> bool:
     organization, livemode = task.organization, stripe.livemode
     customer = await find_customer(pool, organization, livemode=livemode)
@@ -71,10 +89,15 @@ async def _provision(pool: asyncpg.Pool, stripe: StripeClient, task: _Task) -> b
         await _keep_problem(pool, task, livemode, f"Stripe refused to make the customer: {error.reason}.")
     if customer is None:
         return False
-    kept = await queries.keep(pool, organization=organization, livemode=livemode, customer=customer)
+    await _keep(pool, stripe, organization, customer)
+    return True
+
+
+async def _keep(pool: asyncpg.Pool, stripe: StripeClient, organization: str, customer: str) -> str:
+    kept: str = await queries.keep(pool, organization=organization, livemode=stripe.livemode, customer=customer)
     if kept != customer:
         log.warning("stripe_customer_twice", organization=organization, kept=kept, unused=customer)
-    return True
+    return kept
 
 
 async def _keep_problem(pool: asyncpg.Pool, task: _Task, livemode: bool, problem: str) -> None:
@@ -82,7 +105,13 @@ async def _keep_problem(pool: asyncpg.Pool, task: _Task, livemode: bool, problem
 
 
 async def _find_or_make(pool: asyncpg.Pool, stripe: StripeClient, task: _Task) -> str | None:
-    """The customer, made now or before; None where somebody else is at it."""
+    """The customer, made now or before; None where somebody else took the next key."""
+    if task.key_age is not None and ASKED_FOR < task.key_age <= UNKNOWN_FOR:
+        raise PaymentPending(
+            "The payment provider is still being told of this organization. You were not charged. "
+            "Send the same request again, with the same Idempotency-Key, to go on; or start a new purchase.",
+            retry_after=60,
+        )
     if task.began_at is not None and task.key_age is not None and task.key_age > UNKNOWN_FOR:
         found = await find_created(stripe, task.organization, since=task.began_at)
         if found is not None:

@@ -13,6 +13,12 @@ where livemode = :livemode and organization in (
 )
 returning organization, generation, name, email, began_at, clock_timestamp() - key_since as key_age;
 
+-- name: task(organization, livemode)^
+-- Every organization has a row from its beginning, or was a customer before there were rows.
+select organization, generation, name, email, began_at, clock_timestamp() - key_since as key_age
+from provisioning
+where organization = :organization and livemode = :livemode;
+
 -- name: next_key(organization, livemode, generation, plain)^
 -- Of two that want a new key the first one gets it; the other sees no row. What is sent under a key is kept with it.
 update provisioning set
@@ -30,7 +36,7 @@ where organization = :organization and livemode = :livemode and generation = :ge
 returning generation, name, email, began_at;
 
 -- name: keep(organization, livemode, customer)$
--- A purchase may have been faster: the first customer stays.
+-- The first customer stays.
 with kept as (
     insert into stripe_customer (organization, livemode, id) values (:organization, :livemode, :customer)
     on conflict (organization, livemode) do update set id = stripe_customer.id

@@ -6,21 +6,17 @@ from typing import Final
 import asyncpg
 import msgspec
 
-from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict
 from tallystick.catalog.document import Coupon
-from tallystick.payments.customer import find_customer
 from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.orders.change import await_payment
 from tallystick.payments.orders.end_unpaid import end_unpaid
 from tallystick.payments.orders.order import Buyer, Order, lock_known
 from tallystick.payments.orders.place import place
 from tallystick.payments.orders.purchase_terms import Purchase, PurchaseTerms
+from tallystick.payments.provision import customer_of
 from tallystick.payments.stripe.checkout import CheckoutOrder, CheckoutSession, create_checkout_session
 from tallystick.payments.stripe.client import StripeClient
-from tallystick.payments.stripe.customer import create_customer
-
-_queries = load_queries(__file__, "checkout.sql")
 
 # Stripe forgets an idempotency key after a day. Past that, asking again would make a second payable session.
 RETRY_FOR: Final = timedelta(hours=23)
@@ -73,7 +69,7 @@ async def _session(
                 id=order.id,
                 organization=order.organization,
                 user_id=order.created_by,
-                customer=await customer_of(pool, stripe, order.organization, order_id=order.id),
+                customer=await customer_of(pool, stripe, order.organization),
                 title=purchase.title,
                 amount_minor=order.amount_minor,
                 currency=order.currency,
@@ -93,13 +89,3 @@ async def _session(
             if current.stripe_session is None:
                 await end_unpaid(connection, current, "failed", by="stripe", reason="the provider refused the checkout")
         raise
-
-
-async def customer_of(pool: asyncpg.Pool, stripe: StripeClient, organization: str, *, order_id: str) -> str:
-    """Who the organization is at Stripe: known, or made now."""
-    known = await find_customer(pool, organization, livemode=stripe.livemode)
-    if known is None:
-        # By order, not by organization: a failure that Stripe remembers under its key must not stay.
-        created = await create_customer(stripe, organization, idempotency_key=f"{order_id}-customer")
-        known = await _queries.keep_customer(pool, organization=organization, livemode=stripe.livemode, id=created)
-    return str(known)

@@ -55,10 +55,9 @@ async def take_coupon(
         raise CouponNotValid("This coupon has expired.")
     if taken is None:
         raise CouponUsedUp("This coupon has been redeemed as often as it may be.")
-    own = await queries.taken_by(connection, code=coupon.code, organization=organization)
-    if coupon.per_organization_max is not None and own >= coupon.per_organization_max:
+    if await _had_its_share(connection, coupon.code, organization, coupon.per_organization_max):
         raise CouponUsedUp("Your organization has used this coupon already.")
-    if coupon.first_purchase and await queries.bought_before(connection, organization=organization):
+    if coupon.first_purchase and await queries.bought_before(connection, organization=organization, order_id=order_id):
         raise FirstPurchaseOnly("This coupon is for a first purchase, and your organization has bought before.")
     await queries.keep(
         connection,
@@ -69,6 +68,8 @@ async def take_coupon(
         operation=operation,
         number=taken,
         most=coupon.redemptions_max,
+        each=coupon.per_organization_max,
+        first_purchase=coupon.first_purchase,
     )
     await audit.record(
         connection,
@@ -89,14 +90,29 @@ async def give_back(connection: asyncpg.Connection, order: Order) -> None:
 
 
 async def take_again(connection: asyncpg.Connection, order: Order) -> bool:
-    """The order, which is locked, was paid after all: whether its coupon is still, or again, its own."""
+    """The order, which is locked, was paid after all: whether its coupon is still, or again, its own.
+
+    By the rules that it was taken by: another order may have it now, of this organization, too."""
     if order.coupon is None:
         return True
     given_back = await queries.given_back(connection, order_id=order.id)
     if given_back is None:
         return True
+    if given_back["first_purchase"]:
+        await queries.wait_for_first(connection, organization=order.organization)
     number = await queries.count_up(connection, code=order.coupon, most=given_back["most"])
     if number is None:
         return False
+    if await _had_its_share(connection, order.coupon, order.organization, given_back["each"]) or (
+        given_back["first_purchase"]
+        and await queries.bought_before(connection, organization=order.organization, order_id=order.id)
+    ):
+        await queries.count_down(connection, code=order.coupon)
+        return False
     await queries.keep_again(connection, order_id=order.id, number=number)
     return True
+
+
+async def _had_its_share(connection: asyncpg.Connection, code: str, organization: str, each: int | None) -> bool:
+    """Whether the organization has this coupon as often as it may. The caller has the coupon's turn."""
+    return each is not None and await queries.taken_by(connection, code=code, organization=organization) >= each

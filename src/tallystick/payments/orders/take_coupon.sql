@@ -25,21 +25,23 @@ where code = :code and organization = :organization and given_back_at is null;
 select exists (
     select from payment_order
     where organization = :organization and (operation is not null or state = 'paid')
+        and id is distinct from :order_id
 ) or exists (
     select from coupon_redemption
     where organization = :organization and order_id is not null and given_back_at is null
 );
 
 -- name: keep!
-insert into coupon_redemption (code, organization, taken_by, order_id, operation, number, most)
-values (:code, :organization, :taken_by, :order_id, :operation, :number, :most);
+insert into coupon_redemption (
+    code, organization, taken_by, order_id, operation, number, most, each, first_purchase
+) values (:code, :organization, :taken_by, :order_id, :operation, :number, :most, :each, :first_purchase);
 
 -- name: give_back!
 update coupon_redemption set given_back_at = clock_timestamp()
 where order_id = :order_id and given_back_at is null;
 
 -- name: given_back^
-select most from coupon_redemption where order_id = :order_id and given_back_at is not null;
+select most, each, first_purchase from coupon_redemption where order_id = :order_id and given_back_at is not null;
 
 -- name: keep_again!
 update coupon_redemption set given_back_at = null, number = :number where order_id = :order_id;
