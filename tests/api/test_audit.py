@@ -1,13 +1,17 @@
 """The audit log over HTTP: one's own organization's, page by page."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import asyncpg
 import httpx
 import pytest
 
+from tallystick.accounts import api_key
 from tallystick.ledger.audit import record
+from tallystick.ledger.audit_log import Filter, newest
 from tallystick.ledger.seal import seal
 from tests.api.test_keys import person
 
@@ -35,7 +39,7 @@ async def test_what_was_done_is_there_with_the_block_that_vouches_for_it(
         )  # fmt: skip
     (event,) = (await ada.get("/api/audit", params={"act": "order.*"})).json()["events"]
     assert (event["act"], event["by"], event["subject"], event["block_hash"]) == (
-        "order.approved", "operator:bob", "ord_1", None,
+        "order.approved", "operator", "ord_1", None,
     )  # fmt: skip
     assert (event["before"], event["after"]) == ({"state": "paid"}, {"state": "credited"})
     await seal(pool)
@@ -52,6 +56,33 @@ async def test_acts_over_http_tell_who_did_them_and_from_where(ada: httpx.AsyncC
         ("key.created", ada.headers["x-test-user"], "127.0.0.1")
     ]
     assert made["key"] not in (await ada.get("/api/audit")).text
+
+
+async def test_customers_are_not_told_which_operator_it_was(ada: httpx.AsyncClient, pool: asyncpg.Pool) -> None:
+    organization = await organization_of(ada)
+    quoted = 'see "approved_by":"operator:x" above'
+    async with pool.acquire() as connection:
+        await record(
+            connection, "order.credited", by="operator:bob", subject="ord_1", organization=organization,
+            before={"first_approved_by": "operator:bob", "approved_by": None},
+            after={"approved_by": "operator:carol", "created_by": "user_1", "credits": Decimal("2500.10"),
+                   "proof": quoted},
+        )  # fmt: skip
+        await api_key.create(connection, organization=organization, name="backend", by="operator:bob")
+        (told,) = await newest(connection, Filter(act="order.credited"))
+    assert (told.by, json.loads(bytes(told.after or b""))["approved_by"]) == ("operator:bob", "operator:carol")
+    (event,) = (await ada.get("/api/audit", params={"act": "order.credited"})).json(parse_float=str)["events"]
+    assert event["by"] == "operator"
+    assert event["before"] == {"first_approved_by": "operator", "approved_by": None}
+    assert event["after"] == {
+        "approved_by": "operator", "created_by": "user_1", "credits": "2500.10", "proof": quoted,
+    }  # fmt: skip
+    for path in ("/api/audit", "/api/keys"):
+        answer = (await ada.get(path)).text
+        assert "bob" not in answer
+        assert "carol" not in answer
+    (key,) = (await ada.get("/api/keys")).json()["keys"]
+    assert key["created_by"] == "operator"
 
 
 async def test_it_is_read_page_by_page_and_by_time(ada: httpx.AsyncClient, pool: asyncpg.Pool) -> None:

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime
 from tallystick.api.billing_caller import CurrentBillingCaller
 from tallystick.api.dependencies import Dependencies
 from tallystick.api.exact_json import ExactJSON
-from tallystick.ledger.audit_log import Filter, newest
+from tallystick.ledger.audit_log import Filter, for_customers, newest
 from tallystick.library.inputs import sequence_number
 
 router = APIRouter(prefix="/api/audit", tags=["audit log"])
@@ -25,11 +25,13 @@ async def read_audit_log(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> Response:
-    """What was done, the newest first. `act` may be a pattern such as `order.*`; `next_cursor` asks for the next page.
-    `block_hash` names the block of the hash chain that vouches for an event; it is null for the first second."""
+    """What was done, the newest first; `by` whom, which is `operator` for whoever runs this server. `act` may be a
+    pattern such as `order.*`; `next_cursor` asks for the next page. `block_hash` names the block of the hash chain that
+    vouches for an event; it is null for the first second."""
     wanted = Filter(organization=caller.organization, act=act, subject=subject, since=since, until=until)
     async with dependencies.pool.acquire() as connection:
         # One more than asked for tells whether there is a next page.
         found = await newest(connection, wanted, before=sequence_number(cursor), limit=limit + 1)
     page = found[:limit]
-    return ExactJSON({"events": page, "next_cursor": str(page[-1].seq) if len(found) > limit else None})
+    following = str(page[-1].seq) if len(found) > limit else None
+    return ExactJSON({"events": [for_customers(event) for event in page], "next_cursor": following})

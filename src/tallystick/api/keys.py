@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from tallystick.accounts import api_key
-from tallystick.accounts.api_key import Scope
+from tallystick.accounts.api_key import ApiKey, Scope
 from tallystick.accounts.member import Permission, require
 from tallystick.api.dependencies import Dependencies
 from tallystick.api.exact_json import ExactJSON
 from tallystick.api.signed_in import CurrentMember
+from tallystick.ledger.audit import unnamed
 
 router = APIRouter(prefix="/api/keys", tags=["keys"])
 
@@ -58,7 +59,7 @@ async def list_keys(
     """The organization's keys, the newest first, without their secrets. Every member may look."""
     keys = await api_key.list(dependencies.pool, current.organization, before=before, limit=limit)
     following = keys[-1].id if len(keys) == limit else None
-    return ExactJSON(KeysAnswer(keys=msgspec.convert(keys, list[KeyAnswer], from_attributes=True), next=following))
+    return ExactJSON(KeysAnswer(keys=[_shown(key) for key in keys], next=following))
 
 
 @router.post("", status_code=201)
@@ -87,3 +88,8 @@ async def revoke_key(key_id: str, current: CurrentMember, dependencies: Dependen
     async with dependencies.pool.acquire() as connection:
         await api_key.revoke(connection, organization=current.organization, key=key_id, by=current.user_id)
     return Response(status_code=204)
+
+
+def _shown(key: ApiKey) -> KeyAnswer:
+    by = key.created_by and unnamed(key.created_by)
+    return msgspec.convert({**msgspec.structs.asdict(key), "created_by": by}, KeyAnswer)

@@ -16,6 +16,8 @@ _encoder = msgspec.json.Encoder(decimal_format="number", order="sorted")
 ORIGIN: Final[ContextVar[str]] = ContextVar("tallystick_audit_origin", default="process")
 """From where what runs now was asked for: the edges set it (an address, 'cli', 'upkeep', 'stripe evt_...')."""
 
+_OPERATOR: Final = "operator"
+
 State = msgspec.Struct | Mapping[str, object] | None
 
 
@@ -42,6 +44,11 @@ async def record(
         before=_text(before),
         after=_text(after),
     )
+
+
+def unnamed(by: str) -> str:
+    """`by` as customers are told it: which of the people who work here it was is not their business."""
+    return _OPERATOR if by.startswith(f"{_OPERATOR}:") else by
 
 
 def _text(state: State) -> str | None:

@@ -1,5 +1,6 @@
 """Read the audit log: of one organization page by page, or all of it from beginning to end."""
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -9,12 +10,14 @@ import msgspec
 
 from tallystick.base.database import load_queries
 from tallystick.base.errors import InvalidInput
+from tallystick.ledger.audit import unnamed
 
 queries = load_queries(__file__, "audit_log.sql")
 
 _PAGE: Final = 1000
 _WORD_MAX: Final = 200
 _SEQ_MAX: Final = 2**63 - 1
+_OPERATOR_FIELD: Final = re.compile(rb'("[a-z_]+_by":)"operator:[^"\\]*"')
 
 
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +45,13 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     subject: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+def for_customers(event: AuditEvent) -> AuditEvent:
+    """Without the names of the people who work here, which stand in `by` and in fields such as approved_by."""
+    return msgspec.structs.replace(
+        event, by=unnamed(event.by), before=_unnamed_fields(event.before), after=_unnamed_fields(event.after)
+    )
 
 
 async def newest(
@@ -72,6 +82,11 @@ async def _page(
         await queries.plan_anew(connection)
         rows = queries.page(connection, **asked, backwards=backwards, from_seq=from_seq, row_limit=limit)
         return [_event(row) async for row in rows]
+
+
+def _unnamed_fields(state: msgspec.Raw | None) -> msgspec.Raw | None:
+    # A text that somebody wrote so has its quotation marks escaped, and is left alone.
+    return state and msgspec.Raw(_OPERATOR_FIELD.sub(rb'\1"operator"', bytes(state)))
 
 
 def _asked(wanted: Filter) -> dict[str, object]:
