@@ -80,6 +80,12 @@ where given_back_at is null
 group by code
 having count(*) > max(most) and count(most) = count(*)
 union all
+select format('coupon %s was redeemed %s times by %s, which may %s times', code, count(*), organization, max(each))
+from coupon_redemption
+where given_back_at is null
+group by code, organization
+having count(*) > max(each) and count(each) = count(*)
+union all
 select format('order %s has the coupon %s and no redemption of it', o.id, o.coupon)
 from payment_order o
 where o.coupon is not null and o.operation is not null and not exists (

@@ -8,6 +8,7 @@ from tallystick.base.errors import Conflict, RateLimited
 from tallystick.catalog.book import Book
 from tallystick.catalog.errors import UnknownCoupon
 from tallystick.catalog.timeline import Version
+from tallystick.payments.orders.approve import credit_anyway
 from tallystick.payments.orders.change import await_payment
 from tallystick.payments.orders.discount import CouponNotFitting, with_coupon
 from tallystick.payments.orders.end_unpaid import expire_unpaid
@@ -153,6 +154,54 @@ async def test_a_first_purchase_is_the_first(shop, coupon):
     await shop.receive(shop.event("payment_intent.succeeded", await buy(shop, first)))
     with pytest.raises(FirstPurchaseOnly):
         await buy(shop, first)
+
+
+async def end(shop, order):
+    await shop.receive(shop.event("checkout.session.expired", order, payment_status="unpaid"))
+
+
+@pytest.mark.parametrize("fields", [{"first_purchase": True, "per_organization_max": "unlimited"}, {}])
+async def test_paid_after_all_it_is_not_taken_a_second_time(shop, coupon, pool, fields):
+    once = coupon(percent_off=50, **fields)
+    order = await buy(shop, once)
+    await end(shop, order)
+    other = await buy(shop, once)
+    await shop.receive(shop.event("payment_intent.succeeded", order))
+    after = await shop.reread(order)
+    assert (after.state, await shop.balance(), await taken(pool)) == ("paid", 0, 1)
+    assert "used up" in after.reason
+    await shop.receive(shop.event("payment_intent.succeeded", other))
+    assert (await shop.balance(), await taken(pool)) == (25 * 10**9, 1)
+
+
+@pytest.mark.parametrize("fields", [{"first_purchase": True, "per_organization_max": "unlimited"}, {}])
+async def test_paid_after_all_and_taken_again_at_once_one_has_it(shop, coupon, pool, fields):
+    once = coupon(percent_off=50, **fields)
+    late = []
+    for _ in range(4):
+        late.append(await buy(shop, once))
+        await end(shop, late[-1])
+    assert await taken(pool) == 0
+    await asyncio.gather(*(pool.fetchval("select pg_sleep(0.1)") for _ in late))
+    events = [shop.event("payment_intent.succeeded", order) for order in late]
+    done = await asyncio.gather(
+        *(shop.receive(event) for event in events), buy(shop, once), buy(shop, once), return_exceptions=True
+    )
+    assert all(one is None for one in done[:4])
+    states = [(await shop.reread(order)).state for order in late]
+    bought = sum(not isinstance(one, Exception) for one in done[4:])
+    assert {type(one) for one in done[4:] if isinstance(one, Exception)} <= {CouponUsedUp, FirstPurchaseOnly}
+    assert states.count("credited") + bought == 1
+    assert (await taken(pool), await shop.balance()) == (1, states.count("credited") * 25 * 10**9)
+
+
+async def test_a_first_purchase_that_was_set_aside_and_is_let_count_has_its_own_coupon(shop, coupon, pool):
+    order = await buy(shop, coupon(percent_off=50, first_purchase=True))
+    await end(shop, order)
+    await shop.receive(shop.event("payment_intent.succeeded", order, amount_received=1200))
+    assert (await shop.reread(order)).state == "paid"
+    await credit_anyway(pool, order.id, reason="near enough", by="operator:ada", four_eyes=False)
+    assert (await taken(pool), await shop.balance()) == (1, 12 * 10**9)
 
 
 async def test_of_first_purchases_at_once_with_different_coupons_one_is_the_first(shop, coupon, pool):

@@ -93,12 +93,18 @@ create table coupon_redemption (
     -- How many had it then, this one included, of how many that may.
     number integer not null check (number > 0),
     most integer check (number <= most),
+    -- How many of them one organization may have, and whether it is for its first purchase alone.
+    each integer check (each > 0),
+    first_purchase boolean not null default false,
     taken_at timestamptz not null default clock_timestamp(),
     given_back_at timestamptz,
     check ((order_id is null) <> (operation is null)),
     check (given_back_at is null or order_id is not null)
 );
 create index coupon_redemption_code on coupon_redemption (code, organization) where given_back_at is null;
+-- Of an organization's open and paid orders only one is its first, whatever the coupon.
+create unique index coupon_redemption_first on coupon_redemption (organization)
+    where first_purchase and given_back_at is null;
 
 -- Buy by the saved card whenever less than `threshold` can be spent. Amounts of money in minor units.
 create table top_up (
