@@ -19,8 +19,9 @@ from tallystick.payments.meters.billed import Billed, Usage, read_billed, read_u
 from tallystick.payments.meters.bucket import HOUR, REACHES, Bucket, hour_of, oldest_open
 from tallystick.payments.meters.report import due, minute_of
 from tallystick.payments.meters.send import NO_METER, SHOWN, meter_id, units_at
+from tallystick.payments.meters.written import Written
 from tallystick.payments.stripe.client import StripeClient
-from tallystick.payments.stripe.meter import MeterEvent, meters_by_event, units_between, units_by_hour
+from tallystick.payments.stripe.meter import meters_by_event, units_between, units_by_hour
 
 Cause = Literal[
     "not_collected",  # used, and not yet written down as a report
@@ -69,30 +70,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     periods: Sequence[PeriodSum]
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A report, as it was written down and as far as it got."""
+class Row(Written, frozen=True, kw_only=True):
+    """A report, as far as it got."""
 
-    id: int
     meter: str
     starts_at: datetime
-    units: int
-    customer: str
-    event_name: str
-    identifier: str
-    counts_at: datetime
     state: Literal["waiting", "sent", "confirmed", "failed", "canceled"]
     sent_at: datetime | None
     problem: str | None
-
-    @property
-    def event(self) -> MeterEvent:
-        return MeterEvent(
-            name=self.event_name,
-            identifier=self.identifier,
-            customer=self.customer,
-            units=self.units,
-            at=self.counts_at,
-        )
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Mend what differs from Stripe: collect and send what it lacks, take back within a day what it has too much of."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import asyncpg
@@ -14,8 +14,9 @@ from tallystick.payments.meters.bucket import HOUR
 from tallystick.payments.meters.collect import collect_one
 from tallystick.payments.meters.compare import Comparison
 from tallystick.payments.meters.send import send, units_at
+from tallystick.payments.meters.written import Written
 from tallystick.payments.stripe.client import StripeClient
-from tallystick.payments.stripe.meter import MeterEvent, cancel_event, meters_by_event
+from tallystick.payments.stripe.meter import cancel_event, meters_by_event
 
 TAKEN_BACK: Final = timedelta(hours=24)
 """Stripe takes back what it received in the last 24 hours, and nothing older: that is for a credit on the invoice."""
@@ -31,25 +32,6 @@ class Mended(msgspec.Struct, frozen=True, kw_only=True):
     """Reports that Stripe is now known to have."""
     canceled: int
     """Reports that were taken back."""
-
-
-class _Report(msgspec.Struct, frozen=True, kw_only=True):
-    id: int
-    customer: str
-    event_name: str
-    identifier: str
-    units: int
-    counts_at: datetime
-
-    @property
-    def event(self) -> MeterEvent:
-        return MeterEvent(
-            name=self.event_name,
-            identifier=self.identifier,
-            customer=self.customer,
-            units=self.units,
-            at=self.counts_at,
-        )
 
 
 async def mend_one(
@@ -80,7 +62,7 @@ async def mend_one(
 async def _resume(pool: asyncpg.Pool, stripe: StripeClient, organization: str, by: str) -> int:
     """Take back what is marked so, by this run or by one that was cut off."""
     rows = [row async for row in _queries.marked(pool, organization=organization, livemode=stripe.livemode)]
-    reports = [msgspec.convert(dict(row), _Report) for row in rows]
+    reports = [msgspec.convert(dict(row), Written) for row in rows]
     done = 0
     for report in reports:
         if await _take_back(stripe, report):
@@ -90,7 +72,7 @@ async def _resume(pool: asyncpg.Pool, stripe: StripeClient, organization: str, b
     return done
 
 
-async def _note_canceled(pool: asyncpg.Pool, organization: str, report: _Report, by: str) -> bool:
+async def _note_canceled(pool: asyncpg.Pool, organization: str, report: Written, by: str) -> bool:
     """False where another has noted it."""
     async with pool.acquire() as connection, connection.transaction():
         if await _queries.canceled(connection, id=report.id) is None:
@@ -107,7 +89,7 @@ async def _note_canceled(pool: asyncpg.Pool, organization: str, report: _Report,
     return True
 
 
-async def _take_back(stripe: StripeClient, report: _Report) -> bool:
+async def _take_back(stripe: StripeClient, report: Written) -> bool:
     """False where Stripe keeps it. Raises PaymentPending where nobody knows; the mark stays."""
     try:
         await cancel_event(stripe, report.event_name, report.identifier)

@@ -19,6 +19,7 @@ from tallystick.payments.meters.billed import read_billed, read_taken, take_turn
 from tallystick.payments.meters.bucket import REACHES
 from tallystick.payments.meters.collect import TOO_LATE
 from tallystick.payments.meters.report import MINUTE, in_time, minute_of, slot
+from tallystick.payments.meters.written import Written
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.meter import MeterEvent, meters_by_event, send_event, units_between
 
@@ -36,35 +37,19 @@ _reports = Counter("tallystick_meter_reports", "Usage reports to Stripe, by how 
 Outcome = Literal["sent", "confirmed", "failed", "waiting"]
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(Written, frozen=True, kw_only=True):
     """A report that is to be sent. `first_attempt_at` is that of an attempt before this one."""
 
-    id: int
     organization: str
     livemode: bool
     meter: str
     starts_at: datetime
     ends_at: datetime
     period_ends_at: datetime
-    customer: str
-    event_name: str
-    identifier: str
-    units: int
-    counts_at: datetime
     first_attempt_at: datetime | None
     last_attempt_at: datetime | None
     at: datetime
     """This attempt's moment, by the database's clock."""
-
-    @property
-    def event(self) -> MeterEvent:
-        return MeterEvent(
-            name=self.event_name,
-            identifier=self.identifier,
-            customer=self.customer,
-            units=self.units,
-            at=self.counts_at,
-        )
 
     @property
     def is_in_time(self) -> bool:
