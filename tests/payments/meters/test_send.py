@@ -6,17 +6,22 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from tallystick.payments.meters import send as sending
 from tallystick.payments.meters.send import send
 from tallystick.payments.stripe.client import StripeClient
+from tallystick.payments.stripe.meter import MeterEvent
 from tests.payments.meters.metered import HOUR, SESSIONS, TOKENS, Metered
 
 EVENTS = "/v1/billing/meter_events"
 Control = Callable[..., Any]
+
+
+class Crash(BaseException):
+    pass
 
 
 async def test_stripe_has_what_was_used(acme: Metered, hour: datetime) -> None:
@@ -28,6 +33,52 @@ async def test_stripe_has_what_was_used(acme: Metered, hour: datetime) -> None:
     assert (await acme.at_stripe(SESSIONS), await acme.at_stripe(TOKENS)) == (6, 1_234)
     assert await acme.at_stripe(SESSIONS, since=hour) == 4
     assert await acme.report() == 0
+
+
+async def test_several_are_under_way_at_once_and_no_more(
+    acme: Metered, control: Control, hour: datetime, stripe_address: str
+) -> None:
+    for back in range(sending.AT_A_TIME + 3):
+        await acme.sessions(hour - back * HOUR, back + 1)
+    written = await acme.collect()
+    stripe = StripeClient("sk_test_of_the_tests", api_base=stripe_address, timeout_s=30)
+    await control("faults", kind="slow", times=sending.AT_A_TIME, path=EVENTS, seconds=3)
+    sent, most = asyncio.create_task(send(acme.pool, stripe)), 0
+    while not sent.done():
+        rows = await acme.rows()
+        under_way = [row for row in rows if row["attempts"] and row["state"] == "waiting"]
+        most = max(most, len(under_way))
+        await asyncio.sleep(0.02)
+    await stripe.close()
+    assert most == sending.AT_A_TIME
+    assert await sent == written == sending.AT_A_TIME + 3
+    assert await acme.at_stripe() == sum(row["units"] for row in await acme.rows())
+
+
+async def test_what_fails_with_one_keeps_no_other_from_being_sent(
+    acme: Metered, hour: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for back in range(20):
+        await acme.sessions(hour - back * HOUR)
+    await acme.collect()
+    bad = (await acme.rows())[0]["identifier"]
+    real = sending.send_event
+
+    async def fail_with_one(stripe: StripeClient, event: MeterEvent) -> Literal["taken", "known"]:
+        if event.identifier == bad:
+            raise Crash
+        return await real(stripe, event)
+
+    monkeypatch.setattr(sending, "send_event", fail_with_one)
+    with pytest.raises(Crash):
+        await send(acme.pool, acme.stripe)
+    assert await acme.states() == ["waiting", *["sent"] * 19]
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that each planned fault meets the report it is for."""
+    monkeypatch.setattr(sending, "AT_A_TIME", 1)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +130,7 @@ async def test_what_stripe_refuses_is_set_aside_with_its_reason(acme: Metered, h
     assert (row["state"], row["problem"]) == ("failed", "Stripe refused it (resource_missing).")
 
 
+@pytest.mark.usefixtures("one_by_one")
 async def test_a_report_of_unknown_outcome_is_looked_for_when_its_identifier_may_be_forgotten(
     acme: Metered, control: Control, hour: datetime
 ) -> None:
@@ -98,6 +150,7 @@ async def test_a_report_of_unknown_outcome_is_looked_for_when_its_identifier_may
     assert await acme.at_stripe() == 6
 
 
+@pytest.mark.usefixtures("one_by_one")
 async def test_a_period_that_closed_while_stripe_was_away_is_told_in_the_next_one(
     new_metered: Callable[..., Any], control: Control, hour: datetime
 ) -> None:
@@ -150,10 +203,6 @@ async def test_the_same_report_sent_by_two_is_there_once(acme: Metered, hour: da
     assert await acme.at_stripe() == 3
 
 
-class Crash(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("step", ["send_event", "note"])
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_crash_at_any_step_of_sending(
@@ -185,6 +234,7 @@ from tallystick.base.database import open_pool
 from tallystick.payments.meters.collect import collect
 from tallystick.payments.meters.send import send
 from tallystick.payments.stripe.client import StripeClient
+from tallystick.payments.stripe.meter import MeterEvent
 
 async def run():
     stripe = StripeClient("sk_test_of_the_tests", api_base=sys.argv[2])

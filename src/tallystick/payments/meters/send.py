@@ -4,7 +4,8 @@ An attempt is noted before it is made. A report whose attempt has no known outco
 which Stripe takes once in 24 hours; after that, or when its period is over, Stripe's sum of its minute tells first.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -28,6 +29,7 @@ IDENTIFIED: Final = timedelta(hours=23)
 SHOWN: Final = timedelta(minutes=10)
 """What Stripe has taken is in its sums after that."""
 NO_METER: Final = "no_meter"
+AT_A_TIME: Final = 8
 _PASS_MAX: Final = 5_000
 
 _queries = load_queries(__file__, "send.sql")
@@ -57,9 +59,22 @@ class Attempt(Written, frozen=True, kw_only=True):
 
 
 async def send(pool: asyncpg.Pool, stripe: StripeClient) -> int:
-    """Send what is waiting and due; returns how many reports Stripe has now that it was not known to have."""
+    """Send what is waiting and due; returns how many reports Stripe has now that it was not known to have.
+
+    Several are under way at once, here as in other processes: each report is one taker's. What fails with one of them
+    keeps no other from being sent, and is raised at the end."""
+    turns = iter(range(_PASS_MAX))
+    takers = (_send_in_turn(pool, stripe, turns) for _ in range(AT_A_TIME))
+    done = await asyncio.gather(*takers, return_exceptions=True)
+    for failure in done:
+        if isinstance(failure, BaseException):
+            raise failure
+    return sum(number for number in done if isinstance(number, int))
+
+
+async def _send_in_turn(pool: asyncpg.Pool, stripe: StripeClient, turns: Iterator[int]) -> int:
     done = 0
-    for _ in range(_PASS_MAX):
+    for _ in turns:
         # Noted, and committed, before Stripe hears of it; and out of others' reach for a while.
         row = await _queries.take(pool, livemode=stripe.livemode)
         if row is None:
