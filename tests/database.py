@@ -33,6 +33,10 @@ async def create(admin: asyncpg.Connection, template: str | None = None) -> str:
     return name
 
 
+async def copy(admin: asyncpg.Connection, dsn: str) -> str:
+    return await create(admin, name_of(dsn))
+
+
 async def drop(admin: asyncpg.Connection, name: str) -> None:
     await admin.execute(f'drop database "{name}" with (force)')
 
@@ -51,7 +55,7 @@ async def administered(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 async def copied(dsn: str) -> AsyncIterator[tuple[str, asyncpg.Pool]]:
     """A copy of a database that nobody is connected to, and a pool of connections to it."""
     async with administered(dsn) as admin:
-        name = await create(admin, name_of(dsn))
+        name = await copy(admin, dsn)
         try:
             async with asyncpg.create_pool(beside(dsn, name), min_size=1, max_size=6) as pool:
                 yield beside(dsn, name), pool

@@ -1,27 +1,14 @@
 """Refunds, disputes and debts as an operator types them."""
 
-import contextlib
-
-import httpx
 import pytest
 
-from tallystick.payments.stripe.client import StripeClient
 from tests.payments.refunds.till import open_till
-
-KEY = "sk_test_of_the_tests"
+from tests.stand_in import KEY, stripe_client, stripe_control
 
 
 @pytest.fixture
 async def till(dsn, pool, stripe_address):
-    async with contextlib.AsyncExitStack() as stack:
-        stripe = StripeClient(KEY, api_base=stripe_address)
-        stack.push_async_callback(stripe.close)
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=stripe_address, timeout=30))
-
-        async def control(path, /, **body):
-            response = await client.post(f"/_sandbox/{path}", json=body)
-            return response.raise_for_status().json()
-
+    async with stripe_client(stripe_address) as stripe, stripe_control(stripe_address) as control:
         yield await open_till(dsn, pool, stripe, control)
 
 

@@ -1,16 +1,16 @@
 """Shops, and the offline Stripe that they are paid through."""
 
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
 
 from tallystick.payments.stripe.client import StripeClient
+from tests.payments.refunds.till import Till, open_till
 from tests.payments.shop import Shop, open_shop
+from tests.stand_in import Control, stripe_client, stripe_control
 
 
 @pytest.fixture
@@ -32,22 +32,18 @@ async def books(shop: Shop) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def control(stripe_address: str) -> AsyncIterator[Callable[..., Any]]:
-    """Ask the offline Stripe for what Stripe has no API for; its faults are mended after the test."""
-    async with httpx.AsyncClient(base_url=stripe_address, timeout=30) as client:
-
-        async def ask(path: str, /, **body: object) -> Any:
-            response = await client.post(f"/_sandbox/{path}", json=body)
-            assert response.status_code == 200, response.text
-            return response.json()
-
+async def control(stripe_address: str) -> AsyncIterator[Control]:
+    async with stripe_control(stripe_address) as ask:
         yield ask
-        await client.delete("/_sandbox/faults")
 
 
 @pytest.fixture
 async def stripe(stripe_address: str) -> AsyncIterator[StripeClient]:
-    async with contextlib.AsyncExitStack() as stack:
-        client = StripeClient("sk_test_of_the_tests", api_base=stripe_address, timeout_s=2.0, retries=1)
-        stack.push_async_callback(client.close)
+    async with stripe_client(stripe_address) as client:
         yield client
+
+
+@pytest.fixture
+async def till(dsn: str, pool: asyncpg.Pool, stripe: StripeClient, control: Control) -> Till:
+    """On a database of its own."""
+    return await open_till(dsn, pool, stripe, control)

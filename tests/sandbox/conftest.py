@@ -2,8 +2,6 @@
 
 import contextlib
 import copy
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -13,6 +11,9 @@ import httpx
 import pytest
 import stripe
 from aiohttp import web
+
+from tests.patience import PATIENCE_S
+from tests.stand_in import STRIPE, started
 
 Starter = Callable[..., AbstractContextManager[str]]
 
@@ -30,22 +31,6 @@ _CHECKOUT: dict[str, Any] = {
     "success_url": "http://127.0.0.1:9/thanks?session={CHECKOUT_SESSION_ID}",
     "cancel_url": "http://127.0.0.1:9/cancelled",
 }
-
-
-@contextlib.contextmanager
-def _started(module: str, *arguments: str) -> Iterator[str]:
-    """The address of a stand-in, up while the block runs."""
-    command = [sys.executable, "-m", module, "--port", "0", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            address = process.stdout.readline().strip()
-            assert address.startswith("http://127.0.0.1:"), f"{module} did not start"
-            yield address
-        finally:
-            process.terminate()
-        process.wait(timeout=10)
-    assert process.returncode == 0
 
 
 @dataclass
@@ -87,25 +72,25 @@ class Sandbox:
 
     async def control(self, path: str, /, **body: object) -> Any:
         # Without TLS there is nothing to verify, and reading the certificates would take most of a test's time.
-        async with httpx.AsyncClient(verify=False, timeout=30) as client:
+        async with httpx.AsyncClient(verify=False, timeout=2 * PATIENCE_S) as client:
             response = await client.post(f"{self.address}/_sandbox/{path}", json=body)
         assert response.status_code == 200, response.text
         return response.json()
 
     async def delivered(self) -> None:
         """Waits until no webhook is under way any more."""
-        assert (await self.control("webhooks/wait", timeout_s=20))["done"]
+        assert (await self.control("webhooks/wait", timeout_s=PATIENCE_S))["done"]
 
 
 @pytest.fixture(scope="session")
 def start() -> Starter:
     """`with start(module, *arguments) as address:` runs a stand-in of its own for one test."""
-    return _started
+    return started
 
 
 @pytest.fixture(scope="session")
 def running_sandbox(start: Starter) -> Iterator[str]:
-    with start("tallystick.sandbox.stripe", "--debit-delay-s", "-1") as address:
+    with start(STRIPE, "--debit-delay-s", "-1") as address:
         yield address
 
 

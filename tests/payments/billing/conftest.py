@@ -1,53 +1,22 @@
 """An offline Stripe with a clock of its own, and organizations that subscribe through it."""
 
-import contextlib
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
-import httpx
 import pytest
 
 from tallystick.catalog.publish import apply
 from tallystick.payments.billing.sync import sync
 from tallystick.payments.stripe.client import StripeClient
 from tests.payments.billing.subscriber import CATALOG, LONG_AGO, Subscriber, new_subscriber
+from tests.stand_in import STRIPE, Control, started
 
 
 @pytest.fixture(scope="module")
-def own_stripe() -> Iterator[str]:
+def stripe_address() -> Iterator[str]:
     """Its clock is moved on, so that nobody else may have it."""
-    command = [sys.executable, "-m", "tallystick.sandbox.stripe", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-        process.wait(timeout=10)
-
-
-@pytest.fixture
-async def stripe(own_stripe: str) -> AsyncIterator[StripeClient]:
-    async with contextlib.AsyncExitStack() as stack:
-        client = StripeClient("sk_test_of_the_tests", api_base=own_stripe, timeout_s=5.0, retries=1)
-        stack.push_async_callback(client.close)
-        yield client
-
-
-@pytest.fixture
-async def control(own_stripe: str) -> AsyncIterator[Callable[..., Awaitable[dict[str, object]]]]:
-    async with httpx.AsyncClient(base_url=own_stripe, timeout=30) as client:
-
-        async def ask(path: str, /, **body: object) -> dict[str, object]:
-            response = await client.post(f"/_sandbox/{path}", json=body)
-            assert response.status_code == 200, response.text
-            answer: dict[str, object] = response.json()
-            return answer
-
-        yield ask
-        await client.delete("/_sandbox/faults")
+    with started(STRIPE) as address:
+        yield address
 
 
 @pytest.fixture
@@ -62,7 +31,7 @@ async def sold(pool: asyncpg.Pool, stripe: StripeClient) -> dict[str, str]:
 
 @pytest.fixture
 async def subscriber(
-    pool: asyncpg.Pool, stripe: StripeClient, control: Callable[..., Awaitable[dict[str, object]]], sold: dict[str, str]
+    pool: asyncpg.Pool, stripe: StripeClient, control: Control, sold: dict[str, str]
 ) -> AsyncIterator[Subscriber]:
     """After every test that uses it the books must be in order."""
     made = await new_subscriber(pool, stripe, control, sold)

@@ -28,11 +28,7 @@ from tallystick.subscriptions.turn import take_turn, write
 
 HOUR = timedelta(hours=1)
 SESSIONS, TOKENS = "agent_sessions", "llm_tokens_open_ai"
-CATALOG = """
-[[provider]]
-name = "open-ai"
-base_url = "https://api.example.com/v1"
-
+METERED = """
 [[plan]]
 slug = "metered"
 name = "Metered"
@@ -43,9 +39,18 @@ price = 10
 [[plan.meters]]
 meter = "agent_sessions"
 overage = { price = 0.50 }
+"""
+# The plan above has one more meter here.
+CATALOG = (
+    METERED
+    + """
 [[plan.meters]]
 meter = "llm_tokens_open_ai"
 overage = { price = 2, per = 1_000_000 }
+
+[[provider]]
+name = "open-ai"
+base_url = "https://api.example.com/v1"
 
 [[plan]]
 slug = "included"
@@ -68,6 +73,7 @@ price = 10
 meter = "agent_sessions"
 overage = { price = 0.50 }
 """
+)
 LONG_AGO = datetime(2023, 1, 1, tzinfo=UTC)
 _numbers = count(random.randrange(10**9))
 

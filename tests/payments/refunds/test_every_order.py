@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from tallystick.payments.inbox.missed import fetch_missed, take_fetched
-from tests.payments.refunds.till import books, closed_till, copy_of, dropped, on, told_further
+from tests.payments.every_order import walk
+from tests.payments.refunds.till import beside_the_books, books, closed_till, copy_of, on
 
 PURCHASE = ("payment_intent.succeeded", "checkout.session.completed")
 REFUND = ("refund.created", "charge.refunded", "refund.updated", "refund.failed")
@@ -107,27 +108,13 @@ async def test_in_every_order(happened, course):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("course", ENDS)
 async def test_in_every_single_order(happened, course):
-    """Step by step: from all that can have been told so far, each of the others next. What can be is as much as there
-    are sets of events, and ways in which they differ beside the books; orders are the ways through it, all of them."""
     till, events = await happened(course)
-    level = {(frozenset(), ""): till.dsn}
-    for _ in events:
-        following, seen = {}, {}
-        for (told_already, _), dsn in level.items():
-            for number in {*range(len(events))} - told_already:
-                copy, found, beside = await told_further(dsn, till, events[number])
-                told_now = told_already | {number}
-                assert seen.setdefault(told_now, found) == found, [events[one]["type"] for one in told_now]
-                if (told_now, beside) in following:
-                    await dropped(copy)
-                else:
-                    following[told_now, beside] = copy
-            if dsn != till.dsn:
-                await dropped(dsn)
-        level = following
-    assert {ends for ends, _ in level} == {frozenset(range(len(events)))}
-    for dsn in level.values():
-        await dropped(dsn)
+
+    async def tell(dsn, pool, event):
+        await on(till, dsn, pool).receive([event])
+        return await books(pool), await beside_the_books(pool)
+
+    found = await walk(till.dsn, events, tell)
     assert (found["orders"][0][1:], _of_customers(found)) == ENDS[course]
 
 

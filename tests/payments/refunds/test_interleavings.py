@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tallystick.base.errors import InsufficientCreditsError
 from tallystick.payments.debts.collect import collect_due
 from tallystick.payments.refunds import follow
-from tests.payments.refunds.till import Till, books, closed_till, copied, copy_of, open_till
+from tests.database import copied
+from tests.payments.refunds.till import Till, books, closed_till, copy_of, open_till
 
 CREDITS = 30 * 10**9
 PAID = 2500

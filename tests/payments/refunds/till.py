@@ -21,6 +21,7 @@ from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.customer import create_customer
 from tallystick.payments.stripe.signature import sign
 from tallystick.reservations.lanes import Lanes
+from tests.database import copied
 from tests.payments.shop import SECRET, Shop, open_shop
 
 CENT = 10**7
@@ -136,33 +137,7 @@ def on(till: Till, dsn: str, pool: asyncpg.Pool) -> Till:
     return Till(dsn, Shop(pool, inbox, till.shop.buyer, till.shop.customer), till.stripe, till.control)
 
 
-async def told_further(dsn: str, till: Till, event: dict[str, Any]) -> tuple[str, dict[str, Any], str]:
-    """A copy of a database in which one more event was told, what its books say, and all that is kept beside them.
-
-    Whoever asks drops the copy."""
-    beside, _, name = dsn.rpartition("/")
-    # Beginning as the run's own do, so that those of a killed run are found.
-    copy = f"{beside}/{'_'.join(name.split('_')[:2])}_{uuid4().hex}"
-    admin = await asyncpg.connect(f"{beside}/postgres")
-    try:
-        await admin.execute(f'create database "{copy.rpartition("/")[2]}" template "{name}" strategy file_copy')
-    finally:
-        await admin.close()
-    async with asyncpg.create_pool(copy, min_size=1, max_size=4) as pool:
-        await on(till, copy, pool).receive([event])
-        return copy, await books(pool), await _beside_the_books(pool)
-
-
-async def dropped(dsn: str) -> None:
-    beside, _, name = dsn.rpartition("/")
-    admin = await asyncpg.connect(f"{beside}/postgres")
-    try:
-        await admin.execute(f'drop database "{name}" with (force)')
-    finally:
-        await admin.close()
-
-
-async def _beside_the_books(pool: asyncpg.Pool) -> str:
+async def beside_the_books(pool: asyncpg.Pool) -> str:
     """What may decide what a later event does, and is not in the books."""
     return repr(
         [
@@ -176,23 +151,6 @@ async def _beside_the_books(pool: asyncpg.Pool) -> str:
             )
         ]
     )
-
-
-@asynccontextmanager
-async def copied(dsn: str) -> AsyncIterator[tuple[str, asyncpg.Pool]]:
-    """A copy of a database that nobody is connected to."""
-    beside, _, name = dsn.rpartition("/")
-    copy = f"{name}_{uuid4().hex[:8]}"
-    admin = await asyncpg.connect(f"{beside}/postgres")
-    try:
-        await admin.execute(f'create database "{copy}" template "{name}" strategy file_copy')
-        try:
-            async with asyncpg.create_pool(f"{beside}/{copy}", min_size=1, max_size=6) as pool:
-                yield f"{beside}/{copy}", pool
-        finally:
-            await admin.execute(f'drop database "{copy}" with (force)')
-    finally:
-        await admin.close()
 
 
 async def books(pool: asyncpg.Pool) -> dict[str, Any]:
