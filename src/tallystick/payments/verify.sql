@@ -62,7 +62,8 @@ from payment_order
 where (operation is not null or refunded_minor + disputed_minor > 0)
     and state <> case
         when disputed_minor > 0 then 'disputed'
-        when refunded_minor = amount_minor then 'refunded'
+        when refunded_minor
+            = case when operation is null then coalesce(received_minor, amount_minor) else amount_minor end then 'refunded'
         when operation is null then 'paid'
         else 'credited'
     end;

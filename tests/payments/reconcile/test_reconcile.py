@@ -113,6 +113,25 @@ async def test_a_payment_that_does_not_match_its_order_is_listed_with_the_reason
     assert "amount" in difference.cause
 
 
+async def test_what_was_set_aside_and_all_given_back_is_explained(till, control):
+    paid = await till.pay(2500)
+    await till.shop.pool.execute("update payment_order set amount_minor = 2000, credits = 20000000000")
+    before = await run(till)
+    assert {one.subject.partition(" ")[0] for one in before.differences} == {"order", "event"}
+    await refund(till.shop.pool, till.stripe, paid.order, reason="too much came", by="operator:ada")
+    found = await run(till)
+    assert (found.differences, found.waiting, found.held_minor) == ([], [], -103)
+    assert await balances(till.shop.pool) == {"stripe_fee": -103, "stripe_clearing": 103}
+    assert await till.shop.broken_laws() == []
+    # The next sale pays the fee, and with the payout nothing is left.
+    await till.buy(2500)
+    await control("clock", advance_s=14 * 24 * 3600)
+    await control("payouts")
+    found = await run(till)
+    assert (found.differences, found.held_minor) == ([], 0)
+    assert "stripe_clearing" not in await balances(till.shop.pool)
+
+
 async def test_a_posting_that_stripe_knows_nothing_of_is_a_difference(till):
     order = await till.shop.order()
     await till.shop.receive(till.shop.event("payment_intent.succeeded", order))

@@ -138,9 +138,9 @@ async def mark_refunded(
         return order
     if order.state in UNPAID or order.state in {"expired", "failed"}:
         raise Conflict(f"Order {order.id} is {order.state}: nothing was paid that could go back.")
-    if refunded_minor + disputed_minor > order.amount_minor:
-        raise Conflict(f"Of order {order.id} no more can go back than {order.amount_minor} {order.currency}.")
-    state = state_of_money(order.amount_minor, refunded_minor, disputed_minor, credited=order.operation is not None)
+    if refunded_minor + disputed_minor > order.came_minor:
+        raise Conflict(f"Of order {order.id} no more can go back than {order.came_minor} {order.currency}.")
+    state = state_of_money(order.came_minor, refunded_minor, disputed_minor, credited=order.operation is not None)
     # What comes back, by a refund that failed or a dispute that was won, has a name of its own: who reads only names
     # must not take it for another one.
     types = [

@@ -35,10 +35,10 @@ def may_become(state: OrderState, following: OrderState) -> bool:
     return following in _NEXT[state]
 
 
-def state_of_money(amount_minor: int, refunded_minor: int, disputed_minor: int, *, credited: bool) -> OrderState:
+def state_of_money(came_minor: int, refunded_minor: int, disputed_minor: int, *, credited: bool) -> OrderState:
     """Where an order whose money came stands, by what went back of it."""
     if disputed_minor:
         return "disputed"
-    if refunded_minor == amount_minor:
+    if refunded_minor == came_minor:
         return "refunded"
     return "credited" if credited else "paid"

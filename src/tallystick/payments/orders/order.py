@@ -70,6 +70,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return id_for_request("payment_order", self.id)
 
     @property
+    def came_minor(self) -> int:
+        """What can go back: of money that was set aside all that came, be it more or less than was asked for."""
+        if self.operation is not None or self.received_minor is None:
+            return self.amount_minor
+        return self.received_minor
+
+    @property
     def source(self) -> str:
         """How the lot it bought names it."""
         return f"order:{self.id}"

@@ -31,6 +31,8 @@ async def settle(
     customer = await find_customer(connection, order.organization, livemode=order.livemode)
     if (reason := stranger(payment, order, customer, livemode=livemode)) is not None:
         return "quarantined", reason
+    if order.operation is None and order.state == "refunded" and order.stripe_payment_intent == payment.payment_intent:
+        return "ignored", "it was set aside, and all of it went back"
     if (reason := misfit(payment, order)) is not None:
         await _set_aside(connection, order, payment, reason)
         return "quarantined", reason

@@ -7,6 +7,7 @@ from typing import Literal
 import asyncpg
 
 from tallystick.base.errors import Unavailable
+from tallystick.ledger import audit
 from tallystick.payments.debts.collect import collect
 from tallystick.payments.orders.change import mark_refunded
 from tallystick.payments.orders.order import Order
@@ -31,9 +32,11 @@ async def bring(connection: asyncpg.Connection, order: Order, *, by: str) -> str
     causes = causes_of(refunds, await disputes_of(connection, of_order(order)))
     problem = None
     if order.operation is None:
-        # Its money was never credited: there is nothing to take back. No more than was asked for counts.
-        refunded = min(order.amount_minor, sum(cause.amount_minor for cause in causes if cause.refund))
-        disputed = min(order.amount_minor - refunded, sum(cause.amount_minor for cause in causes if cause.dispute))
+        # Its money was never credited: there is nothing to take back. No more than came counts.
+        refunded = min(order.came_minor, sum(cause.amount_minor for cause in causes if cause.refund))
+        disputed = min(order.came_minor - refunded, sum(cause.amount_minor for cause in causes if cause.dispute))
+        if refunded == order.came_minor:
+            await _see_to_events(connection, order, by=by)
     else:
         problem = await _bring_clawbacks(connection, order, causes, refunds)
         found = await in_force(connection, order)
@@ -43,6 +46,13 @@ async def bring(connection: asyncpg.Connection, order: Order, *, by: str) -> str
     # What came back may pay older debts, and what is owed or is not owed any more changes what may be done.
     await collect(connection, order.organization, by=by)
     return problem
+
+
+async def _see_to_events(connection: asyncpg.Connection, order: Order, *, by: str) -> None:
+    """All of what was set aside is on its way back: the events that told of it wait for nobody any more."""
+    reason = f"all of what came for order {order.id} went back"
+    async for row in queries.see_to_events(connection, payment_intent=order.stripe_payment_intent, reason=reason):
+        await audit.record(connection, "event.dismissed", by=by, subject=row["id"], after={"reason": reason})
 
 
 async def _bring_clawbacks(

@@ -33,8 +33,9 @@ async def create(
     request_id: str | None = None,
 ) -> Refund:
     """Give back `amount_minor` of an order's payment, or all that is unspent of it; `beyond_unspent` also what was
-    spent, which is owed then. A manual order was paid to the bank: `proof` says how it went back. Asked again with the
-    same `request_id`, it is the same refund.
+    spent, which is owed then. Of money that was set aside all that came can go back, be it more than was asked for. A
+    manual order was paid to the bank: `proof` says how it went back. Asked again with the same `request_id`, it is the
+    same refund.
 
     What Stripe did not answer yet is returned as it stands, 'asked': a job asks again. Raises NotFound, InvalidInput,
     Conflict, and PaymentRefused, with all as it was before."""
@@ -91,7 +92,7 @@ def _check(order: Order, stripe: StripeClient | None, proof: str | None) -> None
 async def _amount(
     connection: asyncpg.Connection, order: Order, amount_minor: int | None, *, beyond_unspent: bool
 ) -> int:
-    left = order.amount_minor - order.refunded_minor - order.disputed_minor
+    left = order.came_minor - order.refunded_minor - order.disputed_minor
     if left <= 0:
         raise Conflict("All of this order's payment went back already.")
     unspent = left if order.operation is None else min(left, await unspent_minor(connection, order))
@@ -113,4 +114,6 @@ async def _amount(
 
 
 def _money(minor: int, order: Order) -> str:
-    return f"{minor // 100}.{minor % 100:02d} {order.currency.upper()}"
+    # What was set aside may have come in another currency than was asked for.
+    currency = order.currency if order.operation is not None else order.received_currency or order.currency
+    return f"{minor // 100}.{minor % 100:02d} {currency.upper()}"

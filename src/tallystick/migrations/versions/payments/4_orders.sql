@@ -50,7 +50,11 @@ alter table payment_order
         operation is null or (kind = 'manual' and approved_by is not null and proof is not null)
         or (kind <> 'manual' and stripe_payment_intent is not null)
     ),
-    add constraint no_more_than_was_paid check (refunded_minor + disputed_minor <= amount_minor);
+    -- What came, of money that was set aside: more can go back than was asked for, or less.
+    add constraint no_more_than_was_paid check (
+        refunded_minor + disputed_minor
+        <= case when operation is null then coalesce(received_minor, amount_minor) else amount_minor end
+    );
 create index payment_order_organization on payment_order (organization, created_at desc);
 create index payment_order_waiting on payment_order (created_at) where state in ('created', 'awaiting_payment', 'paid');
 -- One top-up of an organization at a time, whoever asks for it.
