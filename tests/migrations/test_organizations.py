@@ -43,6 +43,8 @@ async def test_what_there_was_is_provisioned_and_so_is_what_comes(empty_dsn: str
         assert {tuple(row) for row in rows} == {
             ("org_none", False), ("org_none", True), ("org_test", True), ("org_late", False), ("org_late", True),
         }  # fmt: skip
+        rows = await connection.fetch("select organization, livemode from provisioning where done_at is not null")
+        assert {tuple(row) for row in rows} == {("org_test", False), ("org_both", False), ("org_both", True)}
         found = await api_key.find(connection, "key_org_none")
         assert (found.scopes, found.created_by) == ((), None)
         # And the new version works on.

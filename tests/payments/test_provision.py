@@ -10,6 +10,7 @@ from tallystick.accounts import organization, user
 from tallystick.base.errors import Misconfigured
 from tallystick.payments.errors import PaymentPending
 from tallystick.payments.provision import customer_of, provision_customers
+from tallystick.payments.rename import rename_customers
 from tallystick.payments.stripe.client import StripeClient
 
 FAULTS = ["error_500", "unavailable_503", "rate_limited_429", "reset_before", "reset_after", "timeout"]
@@ -133,6 +134,8 @@ async def test_what_is_sent_under_a_key_stays_though_the_organization_changes(
     await later(3)
     assert await provision_customers(pool, stripe) == 1
     assert [customer["name"] for customer in await at_stripe(ada.organization_id)] == ["Ada's lab"]
+    assert await rename_customers(pool, stripe) == 1
+    assert [customer["name"] for customer in await at_stripe(ada.organization_id)] == ["Renamed"]
 
 
 async def test_a_name_that_stripe_refuses_keeps_nobody_from_paying(pool, stripe, ada, at_stripe):

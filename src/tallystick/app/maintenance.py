@@ -38,6 +38,7 @@ from tallystick.payments.orders.purchase_terms import PurchaseTerms
 from tallystick.payments.provision import provision_customers
 from tallystick.payments.reconcile.reconcile import reconcile_daily
 from tallystick.payments.refunds.ask import ask_open
+from tallystick.payments.rename import rename_customers
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.quotas.prune import prune_uses
 from tallystick.reservations.lanes import Lanes
@@ -127,6 +128,7 @@ class Maintenance:
             jobs.append(Job("usage for Stripe", 300.0, lambda: report_usage(pool, stripe)))
             jobs.append(Job("usage at Stripe", 86_400.0, lambda: compare_nightly(pool, stripe)))
             jobs.append(Job("customers at Stripe", 1.0, lambda: provision_customers(pool, stripe)))
+            jobs.append(Job("names at Stripe", 5.0, lambda: rename_customers(pool, stripe)))
         return jobs
 
     def _notices(self, pool: asyncpg.Pool) -> list[Job]:

@@ -14,7 +14,6 @@ where livemode = :livemode and organization in (
 returning organization, generation, name, email, began_at, clock_timestamp() - key_since as key_age;
 
 -- name: task(organization, livemode)^
--- Every organization has a row from its beginning, or was a customer before there were rows.
 select organization, generation, name, email, began_at, clock_timestamp() - key_since as key_age
 from provisioning
 where organization = :organization and livemode = :livemode;

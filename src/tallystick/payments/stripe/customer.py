@@ -32,6 +32,11 @@ async def create_customer(
     return customer.id
 
 
+async def rename_customer(stripe: StripeClient, customer: str, name: str) -> None:
+    with known_errors():
+        await stripe.v1.customers.update_async(customer, {"name": name})
+
+
 async def find_created(stripe: StripeClient, organization: str, *, since: datetime) -> str | None:
     """The organization's first customer of those made from `since` on, or None.
 

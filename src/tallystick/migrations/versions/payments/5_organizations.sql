@@ -21,10 +21,15 @@ create table provisioning (
     problem text,
     retry_at timestamptz not null default clock_timestamp(),
     done_at timestamptz,
+    -- How often the organization was given another name, and from when on its customer may be told of the last one.
+    renames bigint not null default 0,
+    rename_at timestamptz,
     primary key (organization, livemode),
     check ((generation = 0) = (key_since is null) and (generation = 0) = (began_at is null))
 );
 create index provisioning_open on provisioning (livemode, retry_at) where done_at is null;
+create index provisioning_renamed on provisioning (livemode, rename_at)
+where rename_at is not null and done_at is not null;
 
 create function provision_organization() returns trigger language plpgsql as $$
 begin
@@ -35,13 +40,22 @@ $$;
 create trigger provision_organization after insert on organization
 for each row execute function provision_organization();
 
-insert into provisioning (organization, livemode)
-select organization.id, mode.live
+create function rename_organization() returns trigger language plpgsql as $$
+begin
+    -- Who is telling the name before goes on undisturbed, and finds that there is another one.
+    update provisioning set renames = renames + 1, rename_at = coalesce(rename_at, clock_timestamp())
+    where organization = new.id;
+    return null;
+end
+$$;
+create trigger rename_organization after update of name on organization
+for each row when (new.name <> old.name) execute function rename_organization();
+
+insert into provisioning (organization, livemode, done_at)
+select organization.id, mode.live, customer.created_at
 from organization
 cross join (values (false), (true)) as mode (live)
-where not exists (
-    select from stripe_customer where stripe_customer.organization = organization.id and livemode = mode.live
-);
+left join stripe_customer as customer on customer.organization = organization.id and customer.livemode = mode.live;
 
 -- An invitation to become a member. `hash` is the SHA-256 of the link's token: a dump lets nobody in.
 create table invitation (
