@@ -69,7 +69,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             pattern="^(none|throttle|freeze)$",
             description="What happens to customers as long as they owe credits that they spent before disputing the"
-            " payment: none, throttle to few requests a minute, or freeze.",
+            " payment, or a dispute has what they paid for a plan: none, throttle to few requests a minute, or freeze.",
         ),
     ] = "freeze"
     transfer_to: Annotated[

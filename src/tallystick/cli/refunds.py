@@ -20,6 +20,7 @@ from tallystick.payments.refunds import dispute as disputes_known
 from tallystick.payments.refunds import refund as refunds_known
 from tallystick.payments.refunds.create import create as create_in_books
 from tallystick.payments.refunds.dispute import Dispute
+from tallystick.payments.refunds.plan_money import release as release_in_books
 from tallystick.payments.refunds.refund import Refund
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.settings import Settings
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
     disputes.command("show")(show_dispute)
     disputes.command("submit-evidence")(submit_evidence)
     disputes.command("close")(close)
+    disputes.command("release")(release)
     app.add_typer(disputes, name="disputes")
     owed = typer.Typer(help="Debts: credits that were spent before their payment went back.", no_args_is_help=True)
     owed.command("list")(list_debts)
@@ -173,6 +175,22 @@ def close(dispute: DisputeId, by: By = None, as_json: AsJson = False) -> None:
     """Give up a dispute: it is lost then, for good."""
     found = _with_stripe(lambda pool, stripe: answer.close(pool, stripe, dispute, by=operator(by)))
     show(_as_dict(found), as_json, lambda: console.print(f"Given up. The dispute is {found.status} now."))
+
+
+def release(
+    dispute: DisputeId,
+    reason: Annotated[str, typer.Option(help="Why it holds nobody back any more; kept in the audit log.")],
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a customer go on whom a dispute about a plan's payment holds back, although the bank has the money."""
+
+    async def work(pool: asyncpg.Pool, _settings: Settings) -> Dispute:
+        async with pool.acquire() as connection:
+            return await release_in_books(connection, dispute, reason=reason, by=operator(by))
+
+    found = with_books(work)
+    show(_as_dict(found), as_json, lambda: console.print(f"Released: {found.id} holds nobody back now."))
 
 
 def list_debts(

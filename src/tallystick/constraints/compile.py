@@ -27,11 +27,15 @@ STRATEGIES: Final[dict[Strategy, Callable[[Plan], Terms]]] = {
 }
 
 _THROTTLED_TO: Final = 6
-"""Requests a minute of who owes and is throttled for it."""
+"""Requests a minute of who is throttled because a payment went back."""
 
 _OWED: Final = (
     "A payment went back after the credits it had paid for were spent, and they are owed. "
     "Buy credits to send requests again: what is owed is taken from them first."
+)
+_DISPUTED: Final = (
+    "A payment for your plan is disputed with your bank. "
+    "Withdraw the dispute there, or write to us, to send requests again."
 )
 
 
@@ -89,8 +93,8 @@ class _Access(Struct, frozen=True):
 
 def _access(subscriber: Subscriber, now: datetime) -> _Access:
     name = subscriber.plan.name
-    if subscriber.restriction == "freeze":
-        return _Access(granted=False, reason=_OWED)
+    if subscriber.restriction is not None and subscriber.restriction.kind == "freeze":
+        return _Access(granted=False, reason=_OWED if subscriber.restriction.because == "debt" else _DISPUTED)
     if subscriber.status == "paused":
         return _Access(granted=False, reason=f"Your subscription to {name} is paused. Resume it to send requests.")
     if subscriber.past_due_since is not None:
@@ -103,7 +107,7 @@ def _access(subscriber: Subscriber, now: datetime) -> _Access:
 
 
 def _rates(rates: PlanRates, subscriber: Subscriber) -> PlanRates:
-    if subscriber.restriction != "throttle":
+    if subscriber.restriction is None or subscriber.restriction.kind != "throttle":
         return rates
     return replace(
         rates,

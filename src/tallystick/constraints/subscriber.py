@@ -24,8 +24,12 @@ BUILT_IN: Final = Plan(
 """The plan of an organization without a subscription where the catalog has no default: it is in no catalog."""
 
 
-Restriction = Literal["throttle", "freeze"]
-"""How an organization that owes for credits it spent is held back, whatever its plan says."""
+class Restriction(Struct, frozen=True):
+    """How an organization is held back whose payment went back, whatever its plan says; and whether that is because
+    it owes the credits that it spent, or because it disputes what it paid for its plan."""
+
+    kind: Literal["throttle", "freeze"]
+    because: Literal["debt", "dispute"]
 
 
 class Overrides(Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from tallystick.catalog.plan import PlanRates
 from tallystick.catalog.read import plan_version
 from tallystick.constraints.compile import compile_constraints
 from tallystick.constraints.constraints import Constraints, Status
-from tallystick.constraints.subscriber import Overrides, Subscriber, without_subscription
+from tallystick.constraints.subscriber import Overrides, Restriction, Subscriber, without_subscription
 from tallystick.ledger.account import set_floor
 from tallystick.subscriptions import subscription
 from tallystick.subscriptions.each import PAGE, each
@@ -158,7 +158,7 @@ async def _subscriber(
             None if default is None else default.document,
             None if default is None else default.id,
             _agreed(row),
-            row["restriction"],
+            _restriction(row),
         )
     return Subscriber(
         plan=await plan_version(connection, found.plan_version),
@@ -170,7 +170,7 @@ async def _subscriber(
         past_due_since=found.past_due_since if found.status == "past_due" else None,
         grace_over=found.status == "past_due" and found.grace_ends_at is None,
         overrides=_agreed(row),
-        restriction=row["restriction"],
+        restriction=_restriction(row),
     )
 
 
@@ -183,3 +183,7 @@ def _agreed(row: asyncpg.Record) -> Overrides:
         credit_limit=row["credit_limit"],
         metered_enabled=row["metered_enabled"],
     )
+
+
+def _restriction(row: asyncpg.Record) -> Restriction | None:
+    return None if row["restriction"] is None else Restriction(row["restriction"], row["because"])

@@ -24,7 +24,8 @@ limit :row_limit;
 -- All that is the organization's own; the rest comes from the catalog.
 select
     o.account, o.created_at, coalesce(c.version, 0) as version, c.document, agreed.quotas, agreed.rates,
-    agreed.credit_limit, agreed.metered_enabled, restriction.kind as restriction
+    agreed.credit_limit, agreed.metered_enabled, restriction.kind as restriction,
+    restriction.because
 from organization as o
 left join constraints as c on c.organization = o.id
 left join organization_override as agreed on agreed.organization = o.id

@@ -22,7 +22,8 @@ queries = load_queries(__file__, "debt.sql")
 Policy = Literal["none", "throttle", "freeze"]
 
 DISPUTE_POLICY: Final[ContextVar[Policy]] = ContextVar("tallystick_dispute_policy", default="freeze")
-"""What a customer may do who owes because of a dispute: the edges set it, from the settings."""
+"""What a customer may do who owes because of a dispute, or who disputes what was paid for a plan: the edges set it,
+from the settings."""
 
 
 class Debt(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,10 +79,10 @@ async def pay(
 
 
 async def hold_back(connection: asyncpg.Connection, organization: str, *, by: str) -> None:
-    """Let the organization be as its open debts want it. The last thing that is done in the transaction."""
-    policies = {debt.policy for debt in await open_debts(connection, organization)}
-    wanted: Restriction | None = next((kind for kind in ("freeze", "throttle") if kind in policies), None)
-    await restrict(connection, organization, wanted, by=by)
+    """Let the organization be as its open debts, and disputes about its plan, want it. The last thing that is done in
+    the transaction."""
+    row = await queries.wanted_restriction(connection, organization=organization)
+    await restrict(connection, organization, None if row is None else Restriction(**row), by=by)
 
 
 def _debt(row: asyncpg.Record) -> Debt:

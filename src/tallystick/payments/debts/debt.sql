@@ -45,3 +45,18 @@ join ledger_account as a on a.id = d.account
 where d.open > 0 and a.posted - a.held > 0 and d.organization > :after
 order by d.organization
 limit :row_limit;
+
+-- name: wanted_restriction^
+-- The strictest; and where debts want it as much as disputes do, for the debts, which the customer can pay.
+select wanted.kind, wanted.because
+from (
+    select policy as kind, 'debt' as because from debt where organization = :organization and open > 0
+    union all
+    select clawback.policy, 'dispute'
+    from stripe_invoice as invoice
+    join clawback on clawback.stripe_invoice = invoice.id and clawback.reversed_at is null
+    where invoice.organization = :organization
+) as wanted
+where wanted.kind <> 'none'
+order by wanted.kind = 'freeze' desc, wanted.because
+limit 1;

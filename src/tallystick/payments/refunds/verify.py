@@ -17,5 +17,5 @@ checks: Final = (
     Check(7, "every order says what went back of it", by_query(_queries, "order_numbers")),
     Check(12, "debts are what clawbacks left owed, less what paid them", by_query(_queries, "debts")),
     Check(12, "what is receivable of debts is what is open of them", by_query(_queries, "receivable")),
-    Check(12, "who is held back owes for it", by_query(_queries, "restrictions")),
+    Check(12, "who is held back owes for it, or disputes a plan's payment", by_query(_queries, "restrictions")),
 )

@@ -1,7 +1,9 @@
 -- name: no_more_than_paid
 -- What we give back. A bank can take more for a dispute than refunds have left, which is an excess.
-with paid as (
-    select id, amount_minor from payment_order where operation is not null
+with paid (id, amount_minor) as (
+    -- Of money that was set aside, what came.
+    select id, case when operation is null then coalesce(received_minor, amount_minor) else amount_minor end
+    from payment_order
     union all
     select id, amount_paid_minor - amount_elsewhere_minor from stripe_invoice
 )
@@ -187,10 +189,22 @@ select format('debts of %s are open, and %s is receivable of them', owed.total, 
 from owed, moved where owed.total <> moved.total limit :most::bigint;
 
 -- name: restrictions
-select format('organization %s is %s, and its debts want %s', coalesce(r.organization, wanted.organization),
-    coalesce(r.kind, 'free'), coalesce(wanted.kind, 'nothing')) as problem
+with wanted as (
+    select organization, policy as kind, 'debt' as because from debt where open > 0
+    union all
+    select i.organization, c.policy, 'dispute'
+    from clawback as c
+    join stripe_invoice as i on i.id = c.stripe_invoice
+    where c.dispute is not null and c.reversed_at is null
+),
+strictest as (
+    select distinct on (organization) organization, kind, because
+    from wanted where kind <> 'none' order by organization, kind, because
+)
+select format('organization %s is %s for a %s, and is to be %s for a %s', coalesce(r.organization, w.organization),
+    coalesce(r.kind, 'free'), coalesce(r.because, 'nothing'), coalesce(w.kind, 'free'), coalesce(w.because, 'nothing')
+) as problem
 from restriction as r
-full join (
-    select organization, min(policy) as kind from debt where open > 0 and policy <> 'none' group by organization
-) as wanted using (organization)
-where r.kind is distinct from wanted.kind limit :most::bigint;
+full join strictest as w using (organization)
+where (r.kind, r.because) is distinct from (w.kind, w.because)
+limit :most::bigint;

@@ -62,9 +62,13 @@ create table clawback (
     bonus bigint not null check (bonus >= 0),
     taken bigint not null check (taken between 0 and money + bonus),
     excess bigint not null default 0 check (excess >= 0),
+    -- Of a dispute about a plan's invoice: what the customer may do until its money is back. Credits of an order that
+    -- were spent are a debt, which says the same.
+    policy text check (policy in ('none', 'throttle', 'freeze')),
     at timestamptz not null default clock_timestamp(),
     reversed_at timestamptz,
     check ((refund is null) <> (dispute is null)),
+    check ((policy is null) = (dispute is null or stripe_invoice is null)),
     check ((payment_order is null) <> (stripe_invoice is null)),
     check (money + excess > 0),
     check (excess = 0 or dispute is not null)
@@ -106,5 +110,6 @@ create index debt_payment_debt on debt_payment (debt);
 create table restriction (
     organization text primary key references organization,
     kind text not null check (kind in ('throttle', 'freeze')),
+    because text not null check (because in ('debt', 'dispute')),
     since timestamptz not null default clock_timestamp()
 );
