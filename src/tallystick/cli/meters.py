@@ -107,6 +107,13 @@ def _run(
 
 
 def _print(found: Comparison, done: Mended | None = None) -> None:
+    _print_tables(found, done)
+    if found.until is not None:
+        until = f"what was used before {_time(found.until)} (UTC)"
+        console.print(f"\nCompared: {until}. Stripe's sums lag some minutes behind.")
+
+
+def _print_tables(found: Comparison, done: Mended | None) -> None:
     for organization in dict.fromkeys(one.organization for one in found.periods):
         table(
             ["Meter", "From", "To", ">Used", ">Billable", ">At Stripe"],

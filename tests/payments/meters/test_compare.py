@@ -44,6 +44,8 @@ async def test_where_nothing_differs_the_sums_say_so_and_what_was_sent_is_confir
     await acme.report()
     found = await acme.compare()
     assert found.differences == []
+    assert found.until is not None
+    assert hour + HOUR <= found.until == found.until.replace(minute=0, second=0, microsecond=0)
     period, other = found.periods
     assert (other.meter, other.used, other.stripe) == (TOKENS, 0, 0)
     assert (period.meter, period.used, period.stripe, period.starts_at) == (SESSIONS, 5, 5, acme.since)

@@ -79,7 +79,9 @@ async def test_the_commands(acme: Metered, hour: datetime, stripe_address: str, 
     mended = tallystick("meters", "mend", "--by", "ada", "--json", **settings)
     assert mended["mended"] == {"collected": 1, "sent": 1, "canceled": 0}
     assert mended["differences"] == []
+    assert datetime.fromisoformat(mended["until"]) >= hour + HOUR
     text = tallystick("meters", "compare", **settings)
+    assert f"Compared: what was used before {hour:%Y-}" in text
     assert SESSIONS in text
     assert "Stripe has what was used." in text
     await tell_too_much(acme, hour + timedelta(minutes=30), 5)

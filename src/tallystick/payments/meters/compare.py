@@ -16,7 +16,7 @@ from tallystick.base.database import load_queries
 from tallystick.payments.billing.names import event_name
 from tallystick.payments.errors import PaymentRefused
 from tallystick.payments.meters.billed import Billed, Usage, read_billed, read_usage
-from tallystick.payments.meters.bucket import HOUR, REACHES, Bucket, hour_of, oldest_open
+from tallystick.payments.meters.bucket import HOUR, REACHES, SETTLES, Bucket, hour_of, oldest_open
 from tallystick.payments.meters.report import due, minute_of
 from tallystick.payments.meters.send import NO_METER, SHOWN, meter_id, units_at
 from tallystick.payments.meters.written import Written
@@ -66,8 +66,11 @@ class PeriodSum(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Of what was used before `until`: what is used later is told, and compared, later. None where nobody is billed."""
+
     differences: Sequence[Difference]
     periods: Sequence[PeriodSum]
+    until: datetime | None
 
 
 class Row(Written, frozen=True, kw_only=True):
@@ -116,7 +119,8 @@ async def compare_one(
             confirmed += [row.id for row in here if row.state == "sent" and there[row.id] == row.units]
             found += _causes(scene, meter, hour, [(row, there[row.id]) for row in here], hours.get(hour, 0))
     await _queries.confirm(pool, ids=confirmed)
-    return Comparison(differences=found, periods=[one async for one in _periods(scene, stripe, answering)])
+    periods = [one async for one in _periods(scene, stripe, answering)]
+    return Comparison(differences=found, periods=periods, until=hour_of(scene.billed.now - SETTLES))
 
 
 def _causes(

@@ -44,7 +44,7 @@ async def compare_all(
     progress: Callable[[str], None] = lambda _organization: None,
 ) -> tuple[Comparison, Mended]:
     """Of one organization, or of all that Stripe bills. With `mend_by` what differs is mended and compared again."""
-    found, done = Comparison(differences=[], periods=[]), Mended(collected=0, sent=0, canceled=0)
+    found, done = Comparison(differences=[], periods=[], until=None), Mended(collected=0, sent=0, canceled=0)
     failure: TallystickError | None = None
     for one in [organization] if organization else await _billed(pool):
         progress(one)
@@ -63,7 +63,10 @@ async def compare_all(
             failure = failure or error
             continue
         found = Comparison(
-            differences=[*found.differences, *compared.differences], periods=[*found.periods, *compared.periods]
+            differences=[*found.differences, *compared.differences],
+            periods=[*found.periods, *compared.periods],
+            # The first is the earliest: what all of them were compared up to.
+            until=found.until or compared.until,
         )
     if failure is not None:
         raise failure
