@@ -41,6 +41,32 @@ def test_a_webhook_is_made_tried_stopped_and_started(tallystick):
         ("webhook.created", "cli"), ("webhook.changed", "cli"), ("webhook.changed", "cli"),
     ]  # fmt: skip
     assert {e["by"] for e in acts if e["act"] != "webhook.replayed"} == {"operator:bob"}
+    exported = [json.loads(line) for line in tallystick("audit", "export", "--act", "webhook.created").splitlines()]
+    assert [e["by"] for e in exported] == ["operator:bob"]
+
+
+def test_a_webhook_gets_another_secret_and_goes(tallystick):
+    org = tallystick("orgs", "create", "Ada's lab", "--json")["id"]
+    options = {**SEALING, "TALLYSTICK_WEBHOOKS_TO_LOOPBACK": "true"}
+    made = tallystick("webhooks", "create", org, "http://127.0.0.1:9/hooks", "--json", **options)
+    rotated = tallystick("webhooks", "rotate", made["id"], "--by", "bob", "--json", **options)
+    assert rotated.keys() == made.keys()
+    assert rotated["secret"] != made["secret"]
+    assert rotated["previous_until"] is not None
+    ended = tallystick("webhooks", "rotate", made["id"], "--overlap-hours", "0", "--by", "bob", "--json", **options)
+    assert ended["previous_until"] is None
+    assert "whsec_" in tallystick("webhooks", "rotate", made["id"], **options)
+    assert "TALLYSTICK_SEALING_KEYS" in tallystick("webhooks", "rotate", made["id"], code=1)
+    assert "no such webhook" in tallystick("webhooks", "rotate", org, code=1, **options)
+    assert "168" in tallystick("webhooks", "rotate", made["id"], "--overlap-hours", "169", code=2, **options)
+    gone = tallystick("webhooks", "delete", made["id"], "--by", "bob", "--json")
+    assert gone == {"id": made["id"], "deleted": True}
+    assert tallystick("webhooks", "list", org, "--json") == []
+    assert "no such webhook" in tallystick("webhooks", "delete", made["id"], code=1)
+    acts = tallystick("audit", "list", "--subject", made["id"], "--json")
+    by = {(e["act"], e["by"]) for e in acts}
+    assert {("webhook.rotated", "operator:bob"), ("webhook.deleted", "operator:bob")} <= by
+    assert ended["secret"] not in json.dumps(acts)
 
 
 def test_a_webhook_to_the_inside_is_refused(tallystick):

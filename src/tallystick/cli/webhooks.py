@@ -1,7 +1,7 @@
 """`webhooks`: where organizations want to be told of things, what they were told, and telling it again."""
 
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
 
 import asyncpg
 import msgspec
@@ -20,6 +20,8 @@ from tallystick.notices.endpoint import Endpoint, NewEndpoint
 from tallystick.notices.fence import Fence
 from tallystick.settings import Settings
 
+_OVERLAP_HOURS_MAX: Final = endpoint.OVERLAP_MAX // timedelta(hours=1)
+
 Webhook = Annotated[str, typer.Argument(help="A webhook's id (whe_...), as `webhooks list` shows it.")]
 
 
@@ -29,6 +31,8 @@ def register(app: typer.Typer) -> None:
     group.command("create")(create)
     group.command("enable")(enable)
     group.command("disable")(disable)
+    group.command("rotate")(rotate)
+    group.command("delete")(delete)
     group.command("test")(send_test)
     group.command("deliveries")(deliveries)
     group.command("replay")(replay)
@@ -73,12 +77,7 @@ def create(
                 by=who,
             )
 
-    made = with_books(work)
-    show(
-        {**msgspec.structs.asdict(made.endpoint), "secret": made.secret},
-        as_json,
-        lambda: console.print(f"{made.secret}\n[dim]{made.endpoint.id}; keep it, it is not shown again[/dim]"),
-    )
+    _show_once(with_books(work), as_json)
 
 
 def enable(webhook: Webhook, by: By = None, as_json: AsJson = False) -> None:
@@ -89,6 +88,39 @@ def enable(webhook: Webhook, by: By = None, as_json: AsJson = False) -> None:
 def disable(webhook: Webhook, by: By = None, as_json: AsJson = False) -> None:
     """Send nothing more to a webhook. What waits for it has failed."""
     _set_enabled(webhook, enabled=False, by=by, as_json=as_json)
+
+
+def rotate(
+    webhook: Webhook,
+    overlap_hours: Annotated[
+        int, typer.Option(help="How long the secret it has signs beside the new one.", min=0, max=_OVERLAP_HOURS_MAX)
+    ] = 24,
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a webhook a new secret, printed once, now. Its owner needs it before the overlap is over; with
+    `--overlap-hours 0` the old one ends at once, as it must where others have seen it."""
+    who = operator(by)
+
+    async def work(pool: asyncpg.Pool, settings: Settings) -> NewEndpoint:
+        async with pool.acquire() as connection:
+            owner = await endpoint.owner(connection, webhook)
+            overlap = timedelta(hours=overlap_hours)
+            return await endpoint.rotate(connection, sealer(settings), owner, webhook, overlap=overlap, by=who)
+
+    _show_once(with_books(work), as_json)
+
+
+def delete(webhook: Webhook, by: By = None, as_json: AsJson = False) -> None:
+    """Forget a webhook, and what was sent to it. `webhooks disable` stops one that is to stay."""
+    who = operator(by)
+
+    async def work(pool: asyncpg.Pool, _settings: Settings) -> None:
+        async with pool.acquire() as connection:
+            await endpoint.remove(connection, await endpoint.owner(connection, webhook), webhook, by=who)
+
+    with_books(work)
+    show({"id": webhook, "deleted": True}, as_json, lambda: console.print(f"{webhook} is deleted.", markup=False))
 
 
 def send_test(webhook: Webhook, as_json: AsJson = False) -> None:
@@ -149,6 +181,14 @@ def replay(
 
     count = with_books(work)
     show({"messages": count}, as_json, lambda: console.print(f"{count} messages are on their way."))
+
+
+def _show_once(made: NewEndpoint, as_json: bool) -> None:
+    show(
+        {**msgspec.structs.asdict(made.endpoint), "secret": made.secret},
+        as_json,
+        lambda: console.print(f"{made.secret}\n[dim]{made.endpoint.id}; keep it, it is not shown again[/dim]"),
+    )
 
 
 def _set_enabled(webhook: str, *, enabled: bool, by: str | None, as_json: bool) -> None:
