@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from stripe import InvalidRequestError
 
 from tallystick.base.errors import Conflict, InvalidInput, NotFound
 from tallystick.payments.errors import PaymentRefused
@@ -96,6 +97,67 @@ async def ask_later(till, pool, made):
     if current.state == "asked":
         await pool.execute("update refund set created_at = created_at - interval '24 hours'")
         await ask.ask(pool, till.stripe, await refund.find(pool, made.id))
+
+
+async def failed(till, pool, give, minutes, **more):
+    """A refund that Stripe failed to make, and remembers that of its key, some minutes ago."""
+    paid = await till.buy()
+    await till.control("faults", method="POST", path="/v1/refunds", kind="error_500")
+    made = await give(paid, **more)
+    assert (made.state, await at_stripe(till, paid)) == ("asked", [])
+    await pool.execute("update refund set created_at = created_at - make_interval(mins => $1)", minutes)
+    return paid, await refund.find(pool, made.id)
+
+
+@pytest.mark.parametrize("amount", [1251, 2500])
+async def test_one_that_fits_only_once_gets_another_key_after_minutes(till, pool, give, amount):
+    paid, made = await failed(till, pool, give, 9, amount_minor=amount)
+    assert await ask.ask_open(pool, till.stripe) == 0, "under its first key"
+    await pool.execute("update refund set created_at = created_at - interval '1 minute', retry_at = clock_timestamp()")
+    assert await ask.ask_open(pool, till.stripe) == 1
+    assert (await refund.find(pool, made.id)).state == "succeeded"
+    assert await at_stripe(till, paid) == [(amount, "succeeded")]
+    # What Stripe makes of the first one after all finds no room.
+    with pytest.raises(InvalidRequestError):
+        await till.stripe.v1.refunds.create_async({"payment_intent": paid.payment_intent, "amount": amount})
+    await till.receive(await till.events(paid))
+    await books(pool)
+
+
+async def test_one_that_could_be_made_twice_waits_for_its_key(till, pool, give):
+    paid, made = await failed(till, pool, give, 22 * 60, amount_minor=1250)
+    assert await ask.ask_open(pool, till.stripe) == 0
+    assert await at_stripe(till, paid) == []
+    # Who knows that Stripe will not make it makes it under our id, and it is ours.
+    await till.stripe.v1.refunds.create_async(
+        {"payment_intent": paid.payment_intent, "amount": 1250, "metadata": {"refund_id": made.id}}
+    )
+    await till.receive(await till.events(paid))
+    assert (await refund.find(pool, made.id)).state == "succeeded"
+    assert await till.shop.balance() == 1250 * 10**7
+    await books(pool)
+
+
+async def test_one_that_stripe_makes_later_after_all_is_found(till, pool, give):
+    paid, made = await failed(till, pool, give, 30)
+    await till.stripe.v1.refunds.create_async(
+        {"payment_intent": paid.payment_intent, "amount": 2500, "metadata": {"refund_id": made.id}}
+    )
+    await ask.ask(pool, till.stripe, made)
+    assert (await refund.find(pool, made.id)).state == "succeeded"
+    assert await at_stripe(till, paid) == [(2500, "succeeded")]
+    await till.receive(await till.events(paid))
+    await books(pool)
+
+
+async def test_asked_for_at_once_under_many_keys_it_is_made_once(till, pool, give):
+    paid, made = await failed(till, pool, give, 120)
+    moments = [made.created_at + timedelta(minutes=minutes) for minutes in (11, 25, 35, 45, 55, 65)]
+    await asyncio.gather(*(ask.ask(pool, till.stripe, made, now=moment) for moment in moments))
+    assert (await refund.find(pool, made.id)).state == "succeeded"
+    assert await at_stripe(till, paid) == [(2500, "succeeded")]
+    await till.receive(await till.events(paid))
+    await books(pool)
 
 
 async def test_one_that_was_made_is_found_when_its_key_is_too_old(till, pool, give):

@@ -21,6 +21,9 @@ queries = load_queries(__file__, "ask.sql")
 
 # Stripe keeps an idempotency key for a day at least. Past that, the same key could make a second refund.
 _KEY_LASTS: Final = timedelta(hours=23)
+# Under its key Stripe keeps a failure of its own, too, and may still make the refund long after it. Of one that does
+# not fit into its payment twice Stripe itself never makes two, whatever the key: that one need not wait for a day.
+_ANOTHER_KEY_AFTER: Final = timedelta(minutes=10)
 _BATCH: Final = 20
 
 log = structlog.get_logger()
@@ -65,19 +68,32 @@ async def ask_open(pool: asyncpg.Pool, stripe: StripeClient) -> int:
 
 
 async def _ask(stripe: StripeClient, asked: Refund, order: Order, payment_intent: str, now: datetime) -> StripeRefund:
-    days = (now - asked.created_at) // _KEY_LASTS
-    if days > 0:
-        for seen in await refunds_of(stripe, payment_intent):
-            if seen.ours == asked.id:
-                return seen
-    return await create_refund(
-        stripe,
-        payment_intent,
-        asked.amount_minor,
-        ours=asked.id,
-        order=order.id,
-        idempotency_key=asked.id if days == 0 else f"{asked.id}-{days}",
-    )
+    fits_twice = 2 * asked.amount_minor <= order.came_minor
+    number = (now - asked.created_at) // (_KEY_LASTS if fits_twice else _ANOTHER_KEY_AFTER)
+    if number and (made := await _made(stripe, asked, payment_intent)) is not None:
+        return made
+    try:
+        return await create_refund(
+            stripe,
+            payment_intent,
+            asked.amount_minor,
+            ours=asked.id,
+            order=order.id,
+            idempotency_key=f"{asked.id}-{number}" if number else asked.id,
+        )
+    except PaymentRefused:
+        # Perhaps for the one that an earlier key asked for was made meanwhile, and leaves no room for this one.
+        if number and (made := await _made(stripe, asked, payment_intent)) is not None:
+            return made
+        raise
+
+
+async def _made(stripe: StripeClient, asked: Refund, payment_intent: str) -> StripeRefund | None:
+    """The refund as it is at Stripe, by the id of ours that it names."""
+    for seen in await refunds_of(stripe, payment_intent):
+        if seen.ours == asked.id:
+            return seen
+    return None
 
 
 async def _refuse(pool: asyncpg.Pool, order: Order, asked: Refund, failure: str) -> None:
