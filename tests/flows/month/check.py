@@ -1,7 +1,6 @@
 """What must hold at the end of a month: by what was planned and what Stripe says, whatever our own books say."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -13,28 +12,14 @@ from tallystick.payments.meters.upkeep import compare_all
 from tallystick.payments.orders.life import state_of_money
 from tallystick.payments.reconcile.reconcile import reconcile
 from tallystick.payments.stripe.meter import meters_by_event, units_between
-from tests.flows.month.acts import CENT, Customer
+from tests.flows.month.at_stripe import AtStripe, read_stripe
+from tests.flows.month.catalog import FEW, price_and_credits
+from tests.flows.month.count import check_balance, check_platform, posted_of
+from tests.flows.month.customer import Customer
 from tests.flows.month.month import Month
 from tests.flows.month.stage import Stage
 
-_CREDIT: Final = 10**9
 _OURS: Final[dict[str, str]] = {"unpaid": "past_due", "incomplete_expired": "canceled"}
-
-
-@dataclass
-class AtStripe:
-    """All that Stripe has, read without any fault."""
-
-    payments: list[Any]
-    refunds: list[Any]
-    disputes: list[Any]
-    subscriptions: list[Any]
-    customers: list[Any]
-    events: list[Any]
-    held_minor: int
-    of_order: dict[str, Any] = field(default_factory=dict)
-    refunded: Counter[str] = field(default_factory=Counter)
-    disputed: Counter[str] = field(default_factory=Counter)
 
 
 async def check(month: Month) -> None:
@@ -46,13 +31,15 @@ async def check(month: Month) -> None:
     problems = [
         *await _reconciled(stage),
         *await _verified(stage),
-        *await _clearing(stage, there),
+        *await check_platform(stage, month.customers, there),
+        *await _holds(stage),
         *_once(there, month),
+        *await _few(month),
         *await _heard(stage, there),
     ]
     for customer in month.customers:
         problems += await _orders(stage, customer, there)
-        problems += await _balance(stage, customer, there)
+        problems += await check_balance(stage, customer, there)
         problems += await _usage(stage, customer)
     problems += await _subscriptions(stage, there)
     problems += await _told(stage)
@@ -67,7 +54,7 @@ async def ending(month: Month) -> dict[int, dict[str, Any]]:
             continue
         whose = customer.organization
         found[customer.life.number] = {
-            "balance": await _posted(month.stage, customer),
+            "balance": await posted_of(month.stage, customer),
             "orders": Counter(
                 (row["state"], row["amount_minor"], row["refunded_minor"], row["disputed_minor"])
                 for row in await month.stage.pool.fetch("select * from payment_order where organization = $1", whose)
@@ -79,37 +66,15 @@ async def ending(month: Month) -> dict[int, dict[str, Any]]:
                     " where organization = $1", whose,
                 )
             ),
+            "invoices": Counter(
+                (row["status"], row["operation"] is not None)
+                for row in await month.stage.pool.fetch("select * from stripe_invoice where organization = $1", whose)
+            ),
+            "owes": await month.stage.pool.fetchval(
+                "select coalesce(sum(open), 0)::bigint from debt where organization = $1 and ended_at is null", whose
+            ),
         }  # fmt: skip
     return found
-
-
-async def read_stripe(stage: Stage) -> AtStripe:
-    v1 = stage.stripe.v1
-
-    async def all_(resource: Any, **wanted: Any) -> list[Any]:
-        page = await resource.list_async({"limit": 100, **wanted})
-        return [row.to_dict() async for row in page.auto_paging_iter()]
-
-    balance = (await v1.balance.retrieve_async()).to_dict()
-    there = AtStripe(
-        payments=await all_(v1.payment_intents),
-        refunds=await all_(v1.refunds),
-        disputes=await all_(v1.disputes),
-        subscriptions=await all_(v1.subscriptions, status="all"),
-        customers=await all_(v1.customers),
-        events=await all_(v1.events),
-        held_minor=sum(part["amount"] for part in [*balance["available"], *balance["pending"]]),
-    )
-    for one in there.payments:
-        if one["status"] == "succeeded" and "order_id" in one["metadata"]:
-            there.of_order[one["metadata"]["order_id"]] = one
-    for one in there.refunds:
-        if one["status"] in {"succeeded", "pending", "requires_action"}:
-            there.refunded[one["payment_intent"]] += one["amount"]
-    for one in there.disputes:
-        if sum(moved["amount"] for moved in one["balance_transactions"]) < 0:
-            there.disputed[one["payment_intent"]] += one["amount"]
-    return there
 
 
 async def _mend(stage: Stage, month: Month) -> dict[str, str]:
@@ -146,15 +111,9 @@ async def _verified(stage: Stage) -> list[str]:
     return [f"verify, {outcome.name}: {problem}" for outcome in outcomes for problem in outcome.problems]
 
 
-async def _clearing(stage: Stage, there: AtStripe) -> list[str]:
-    booked = -await stage.pool.fetchval(
-        "select coalesce(sum(posted), 0)::bigint from ledger_account where kind = 'stripe_clearing'"
-    )
+async def _holds(stage: Stage) -> list[str]:
     held = await stage.pool.fetchval("select count(*) from hold where state = 'open'")
-    return [
-        *_unless(booked == there.held_minor * CENT, f"Stripe holds {there.held_minor}, the books say {booked / CENT}"),
-        *_unless(held == 0, f"{held} holds are open"),
-    ]
+    return _unless(held == 0, f"{held} holds are open")
 
 
 def _once(there: AtStripe, month: Month) -> list[str]:
@@ -185,6 +144,14 @@ def _once(there: AtStripe, month: Month) -> list[str]:
     ]
 
 
+async def _few(month: Month) -> list[str]:
+    """Of a coupon that few may have exactly so many were had, by those who were told so."""
+    wanted = sum(act.what == "want one of few" for one in month.customers for act in one.life.acts)
+    got = sum(one.got_few for one in month.customers)
+    kept = await month.stage.pool.fetchval("select count(*) from coupon_redemption where code = 'FEW'")
+    return _unless(got == kept == min(FEW, wanted), f"{wanted} wanted one of {FEW}: {got} were told yes, {kept} kept")
+
+
 async def _heard(stage: Stage, there: AtStripe) -> list[str]:
     """Every event that we act on is here, and nobody has to look at one."""
     wanted = {*TYPES, *(type_ for follower in FOLLOWERS for type_ in follower.types)}
@@ -205,6 +172,7 @@ async def _orders(stage: Stage, customer: Customer, there: AtStripe) -> list[str
     problems = []
     for row in rows:
         if row["kind"] == "manual":
+            problems += _by_hand(customer, row["id"], row["state"])
             continue
         payment = there.of_order.get(row["id"])
         if payment is None:
@@ -218,43 +186,12 @@ async def _orders(stage: Stage, customer: Customer, there: AtStripe) -> list[str
     return problems
 
 
-async def _balance(stage: Stage, customer: Customer, there: AtStripe) -> list[str]:
-    """Credits that came in, less those that went back with their money, less what was spent."""
-    acts = {customer.orders[act.name]: act for act in customer.life.acts if act.name in customer.orders}
-    came, back = customer.granted + customer.approved, 0
-    problems = []
-    for order, payment in there.of_order.items():
-        if payment["metadata"]["organization"] != customer.organization:
-            continue
-        given = acts[order].given if order in acts else {"amount": payment["amount"] // 100}
-        price, credits_ = _price_and_credits(given)
-        intent = payment["id"]
-        problems += _unless(payment["amount_received"] == price, f"order {order} cost {payment['amount_received']}")
-        gone = there.refunded[intent] + there.disputed[intent]
-        came, back = came + credits_, back + credits_ * gone // price
-    owed = await stage.pool.fetchval(
-        "select coalesce(sum(open), 0)::bigint from debt where organization = $1 and ended_at is null",
-        customer.organization,
-    )
-    posted, wanted = await _posted(stage, customer), came - back - customer.spent
-    problems += _unless(
-        posted - owed == wanted,
-        f"customer {customer.life.number} {customer.life.kinds} {customer.organization} has {posted / _CREDIT} and owes"
-        f" {owed / _CREDIT}; came {came / _CREDIT}, back {back / _CREDIT}, spent {customer.spent / _CREDIT}",
-    )
-    return problems + _unless(posted == 0 or owed == 0, f"customer {customer.life.number} owes, and has credits")
-
-
-def _price_and_credits(given: dict[str, Any]) -> tuple[int, int]:
-    if "pack" in given:
-        return 5000, 55 * _CREDIT
-    minor = given["amount"] * 100
-    return (minor * 8 // 10 if "coupon" in given else minor), given["amount"] * _CREDIT
-
-
-async def _posted(stage: Stage, customer: Customer) -> int:
-    found: int = await stage.pool.fetchval("select posted from ledger_account where id = $1", customer.account)
-    return found
+def _by_hand(customer: Customer, order: str, state: str) -> list[str]:
+    if order not in customer.by_hand:
+        return _unless(state == "failed", f"order {order} is {state}, and was rejected")
+    price, _ = price_and_credits(customer.by_hand[order])
+    wanted = state_of_money(price, customer.handed_back[order], 0, credited=True)
+    return _unless(state == wanted, f"order {order} is {state}; by what was done by hand {wanted}")
 
 
 async def _usage(stage: Stage, customer: Customer) -> list[str]:
@@ -285,7 +222,8 @@ async def _subscriptions(stage: Stage, there: AtStripe) -> list[str]:
         if row is None or our is None:
             problems.append(f"subscription {one['id']} is {one['status']} and not known here")
             continue
-        said = (one["status"], _OURS.get(one["status"], one["status"]), prices[one["items"]["data"][0]["price"]["id"]])
+        ours_ = "paused" if one["pause_collection"] else _OURS.get(one["status"], one["status"])
+        said = (one["status"], ours_, prices[one["items"]["data"][0]["price"]["id"]])
         here = (row["status"], our["status"], versions[our["plan_version"]])
         problems += _unless(said == here, f"subscription {one['id']} is {said} at Stripe and {here} here")
     return problems

@@ -13,8 +13,11 @@ from tallystick.catalog.publish import apply
 from tallystick.payments.billing.sync import sync
 from tallystick.payments.errors import PaymentPending
 from tallystick.payments.reconcile.reconcile import reconcile
-from tests.flows.month.acts import Customer, Later, act_on, sign_up
-from tests.flows.month.plan import CATALOG, DAYS, lives
+from tests.flows.month.act import DAYS
+from tests.flows.month.acts import act_on
+from tests.flows.month.catalog import CATALOG
+from tests.flows.month.customer import Customer, Later, sign_up
+from tests.flows.month.plan import lives
 from tests.flows.month.rounds import work
 from tests.flows.month.server import DAY_LOCK
 from tests.flows.month.stage import DAY_S, Stage

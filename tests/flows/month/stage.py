@@ -26,7 +26,7 @@ from tallystick.payments.stripe.client import StripeClient
 from tallystick.reservations.lanes import Lanes
 from tallystick.settings import Settings
 from tallystick.subscriptions.live import LiveConstraints
-from tests.flows.month.plan import DAYS
+from tests.flows.month.act import DAYS
 
 DAY_S: Final = 24 * 3600
 _SECRET, _KEY, SERVICE = "whsec_of_the_month", "sk_test_of_the_month", "a-service-of-the-month"
