@@ -57,7 +57,7 @@ async def status(caller: CurrentBillingCaller, dependencies: Dependencies) -> Re
     """The plan in force, where the subscription stands, and what was used in its billing period. `status` is trialing,
     active, past_due or paused; `canceled` where it ended and the default plan is in force; `none` without one."""
     terms = await dependencies.constraints.find(caller.organization)
-    # It reads every request of the period: few at a time for one organization.
+    # The first look at a period reads every request of it: few at a time for one organization.
     with dependencies.reports.one_of(caller.organization):
         async with dependencies.pool.acquire() as connection:
             found = await billing_status(connection, caller.organization, terms, dependencies.now())

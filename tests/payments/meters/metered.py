@@ -100,7 +100,14 @@ class Metered:
         return [one for one in found if isinstance(one, Recorded)]
 
     async def tokens(
-        self, at: datetime, units: int, *, charge: int = 0, state: str = "settled", provider: str = "open-ai"
+        self,
+        at: datetime,
+        units: int,
+        *,
+        charge: int = 0,
+        state: str = "settled",
+        provider: str = "open-ai",
+        endpoint: str = "chat.completions",
     ) -> None:
         """A call through the gateway that ended `at`: its hold and its usage record."""
         id_ = new_id()
@@ -114,14 +121,14 @@ class Metered:
             "insert into usage_record (id, at, account, endpoint, alias, provider, model, stream, input_tokens,"
             " cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, input_audio_tokens,"
             " output_audio_tokens, images, usage_source, cost, charge, reserved, outcome, rule, status, attempts,"
-            " latency_ms) values ($1, $2, $3, 'chat.completions', 'fast', $4, 'm', false, $5, 0, 0, $6, 0, 0, 0, 0,"
+            " latency_ms) values ($1, $2, $3, $8, 'fast', $4, 'm', false, $5, 0, 0, $6, 0, 0, 0, 0,"
             " 'provider', 1, $7, 0, 'completed', 'completed', 200, 1, 5)",
-            *(id_, at, self.account, provider, units - units // 3, units // 3, charge),
+            *(id_, at, self.account, provider, units - units // 3, units // 3, charge, endpoint),
         )
 
     async def charged(self, at: datetime, units: int) -> None:
         """Agent sessions that an application charged `at`: a hold that claimed them, and its usage record."""
-        await self.tokens(at, 0)
+        await self.tokens(at, 0, endpoint="charge")
         await self.pool.execute(
             "update hold set claims = array[($1, $2, $3, $3, 0, 0, 1, 0)::claim]"
             " where account = $4 and created_at = $2",

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from tallystick.base.changes import Changes
 from tallystick.base.ids import new_id
 from tallystick.catalog.meters import BUILT_IN
 from tallystick.library.charge_hold import hold_charge, release_charge, settle_charge
+from tallystick.payments.meters import verify
 from tallystick.payments.meters.bucket import Bucket
 from tallystick.payments.meters.usage import Usage, units, usage_in_period
 from tallystick.reservations.lanes import Lanes
@@ -84,3 +86,58 @@ async def test_every_way_of_using_something_is_counted_once(acme: Metered, lanes
     # The page shows tokens that were used for nothing, too.
     assert shown == Usage(agent_sessions=5, llm_tokens=1_130)
     assert before == Usage(agent_sessions=0, llm_tokens=0)
+
+
+async def kept(acme: Metered) -> asyncpg.Record | None:
+    row: asyncpg.Record | None = await acme.pool.fetchrow("select * from period_usage")
+    return row
+
+
+async def test_a_period_that_is_looked_at_again_is_the_same_as_read_anew(acme: Metered) -> None:
+    """Whatever was used since: now, and of the part that is kept, by events that come late."""
+    now = datetime.now(UTC)
+    starts_at, ends_at = now - timedelta(days=20), now + timedelta(days=10)
+
+    async def look() -> Usage:
+        async with acme.pool.acquire() as connection:
+            return await usage_in_period(connection, acme.account, starts_at, ends_at)
+
+    for days in range(25):
+        await acme.tokens(now - timedelta(days=days, hours=2), 10 + days)
+    await acme.charged(now - timedelta(days=3), 4)
+    await acme.charged(now - timedelta(minutes=5), 2)
+    await acme.sessions(now - timedelta(days=1), 1)
+    first = await look()
+    assert first == Usage(agent_sessions=7, llm_tokens=sum(10 + days for days in range(20)))
+    assert await look() == first
+    await acme.tokens(now, 1_000, state="released")
+    await acme.charged(now, 8)
+    await acme.sessions(now - timedelta(days=1, hours=20), 16)
+    again = await look()
+    assert again == Usage(agent_sessions=31, llm_tokens=first.llm_tokens + 1_000)
+    row = await kept(acme)
+    assert row is not None
+    assert (row["agent_sessions"], row["llm_tokens"]) == (4, first.llm_tokens - 10)
+    assert now - timedelta(hours=26) < row["until"] <= datetime.now(UTC) - timedelta(days=1)
+    await acme.pool.execute("delete from period_usage")
+    assert await look() == again
+
+
+async def test_what_is_kept_is_read_for_its_own_period_alone(acme: Metered) -> None:
+    now = datetime.now(UTC)
+    await acme.tokens(now - timedelta(days=5), 7)
+    await acme.tokens(now - timedelta(days=3), 11)
+    looks = [(6, 0, 18), (6, 0, 18), (4, 0, 11), (6, 4, 7), (6, 0, 18)]
+    async with acme.pool.acquire() as connection:
+        for since, until, tokens in looks:
+            found = await usage_in_period(
+                connection, acme.account, now - timedelta(days=since), now - timedelta(days=until)
+            )
+            assert found == Usage(agent_sessions=0, llm_tokens=tokens)
+        # What is kept is not read again, so that only verify sees that it is wrong.
+        (check,) = (one for one in verify.checks if "kept" in one.name)
+        assert await check.run(connection) == []
+        await connection.execute("update period_usage set llm_tokens = llm_tokens + 1")
+        assert len(await check.run(connection)) == 1
+        found = await usage_in_period(connection, acme.account, now - timedelta(days=6), now)
+        assert found.llm_tokens == 19

@@ -21,10 +21,25 @@ class Usage(Struct, frozen=True, kw_only=True):
 async def usage_in_period(
     connection: asyncpg.Connection, account: int, starts_at: datetime, ends_at: datetime
 ) -> Usage:
-    """What was used, whoever pays for it. It reads every usage record of the span by one index: about a second for a
-    million of them."""
-    row = await _queries.usage_in_period(connection, account=account, starts_at=starts_at, ends_at=ends_at)
-    return Usage(agent_sessions=row["agent_sessions"], llm_tokens=row["llm_tokens"])
+    """What was used, whoever pays for it. The sum of what is final is kept, so that looking at a period again reads
+    the last day alone: the first look reads every record, about a second for a million of them."""
+    kept = await _queries.kept(connection, account=account, starts_at=starts_at, ends_at=ends_at)
+    sessions, tokens, since = (0, 0, starts_at) if kept is None else kept
+    row = await _queries.recorded(connection, account=account, since=since, ends_at=ends_at)
+    if row["final_at"] > since:
+        await _queries.keep(
+            connection,
+            account=account,
+            starts_at=starts_at,
+            until=row["final_at"],
+            agent_sessions=sessions + row["final_agent_sessions"],
+            llm_tokens=tokens + row["final_llm_tokens"],
+        )
+    told = await _queries.told(connection, account=account, starts_at=starts_at, ends_at=ends_at)
+    return Usage(
+        agent_sessions=sessions + row["agent_sessions"] + told["agent_sessions"],
+        llm_tokens=tokens + row["llm_tokens"] + told["llm_tokens"],
+    )
 
 
 async def units(

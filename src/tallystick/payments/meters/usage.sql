@@ -55,31 +55,56 @@ where meter = any(:meters::text[])
 group by meter, starts_at
 having sum(units) > 0;
 
--- name: usage_in_period^
--- Whoever pays for it. Agent sessions come as events and as charges, tokens through the gateway and as events.
+-- name: kept^
+select agent_sessions, llm_tokens, until
+from period_usage
+where account = :account and starts_at = :starts_at and until <= :ends_at;
+
+-- name: keep!
+-- Of the period that was asked for last. Whoever is slower than another takes nothing back.
+insert into period_usage (account, starts_at, until, agent_sessions, llm_tokens)
+values (:account, :starts_at, :until, :agent_sessions, :llm_tokens)
+on conflict (account) do update set
+    starts_at = excluded.starts_at, until = excluded.until, agent_sessions = excluded.agent_sessions,
+    llm_tokens = excluded.llm_tokens
+where period_usage.starts_at <> excluded.starts_at or period_usage.until < excluded.until;
+
+-- name: told^
+-- By events, which are few, and may be told of any moment of a period as long as it lasts.
 select
-    (
-        select coalesce(sum(increase), 0)
-        from usage_event
-        where account = :account and at >= :starts_at and at < :ends_at and meter = 'agent_sessions'
-    )::bigint + record.sessions as agent_sessions,
-    (
-        select coalesce(sum(increase), 0)
-        from usage_event
-        where account = :account and at >= :starts_at and at < :ends_at
-            and meter in ('input_tokens', 'output_tokens', 'llm_inferences')
-    )::bigint + record.tokens as llm_tokens
-from (
+    coalesce(sum(increase) filter (where meter = 'agent_sessions'), 0)::bigint as agent_sessions,
+    coalesce(sum(increase) filter (where meter <> 'agent_sessions'), 0)::bigint as llm_tokens
+from usage_event
+where account = :account and at >= :starts_at and at < :ends_at
+    and meter in ('agent_sessions', 'input_tokens', 'output_tokens', 'llm_inferences');
+
+-- name: recorded^
+-- Through the gateway and by charges: of all that was used since then, and of what of it is final. A record is dated by
+-- the statement that writes it, so that none is written a day later.
+with moment as materialized (
+    select least(:ends_at::timestamptz, date_trunc('hour', clock_timestamp() - interval '1 day')) as final_at
+)
+select
+    moment.final_at,
+    coalesce(sum(part.sessions), 0)::bigint as agent_sessions,
+    coalesce(sum(part.tokens), 0)::bigint as llm_tokens,
+    coalesce(sum(part.sessions) filter (where part.final), 0)::bigint as final_agent_sessions,
+    coalesce(sum(part.tokens) filter (where part.final), 0)::bigint as final_llm_tokens
+from moment
+left join lateral (
     select
-        coalesce(sum(
+        record.at < moment.final_at as final,
+        sum(
             case when record.endpoint = 'charge' then (
                 select sum(claim.used)
                 from hold, unnest(hold.claims) as claim
                 where hold.id = record.id and hold.state = 'settled' and claim.meter = 'agent_sessions'
                     and claim.starts_at is not null
             ) end
-        ), 0)::bigint as sessions,
-        coalesce(sum(record.input_tokens + record.output_tokens), 0)::bigint as tokens
+        ) as sessions,
+        sum(record.input_tokens + record.output_tokens) as tokens
     from usage_record as record
-    where record.account = :account and record.at >= :starts_at and record.at < :ends_at
-) as record;
+    where record.account = :account and record.at >= :since and record.at < :ends_at
+    group by record.at < moment.final_at
+) as part on true
+group by moment.final_at;

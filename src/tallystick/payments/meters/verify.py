@@ -1,6 +1,7 @@
 """Checks of what Stripe is told: of no hour more than our records have, and no less of what was looked at.
 
-Only hours that can still change are read, in the caller's snapshot: older ones were checked when they could.
+Only hours that can still change are read, in the caller's snapshot: older ones were checked when they could. And what
+is kept of a period's usage is what was recorded.
 """
 
 from collections.abc import Iterator
@@ -53,4 +54,5 @@ def _too_little(billed: Billed, usage: Usage, before: datetime) -> Iterator[str]
 checks: Final = (
     Check(5, "Stripe is told of usage what our records have of it", told_as_used),
     Check(5, "every usage report has the identifier that follows from it", by_query(_queries, "identifiers")),
+    Check(5, "what is kept of a period's usage is what was recorded of it", by_query(_queries, "kept")),
 )

@@ -20,3 +20,23 @@ where written_at > clock_timestamp() - interval '40 days'
             else to_char(starts_at at time zone 'UTC', '.US') end
         || '+00:00|' || revision, 'UTF8')), 'hex')
 limit :most::bigint;
+
+-- name: kept
+-- Each half by itself, as sums of records and of what charges claimed.
+select format('account %s is kept with %s agent sessions and %s tokens since %s, and its records have %s and %s',
+    kept.account, kept.agent_sessions, kept.llm_tokens, kept.starts_at, charged.sessions, called.tokens) as problem
+from period_usage as kept
+cross join lateral (
+    select coalesce(sum(input_tokens + output_tokens), 0) as tokens
+    from usage_record as record
+    where record.account = kept.account and record.at >= kept.starts_at and record.at < kept.until
+) as called
+cross join lateral (
+    select coalesce(sum(claim.used), 0) as sessions
+    from usage_record as record
+    join hold on hold.id = record.id and hold.state = 'settled', unnest(hold.claims) as claim
+    where record.account = kept.account and record.at >= kept.starts_at and record.at < kept.until
+        and record.endpoint = 'charge' and claim.meter = 'agent_sessions' and claim.starts_at is not null
+) as charged
+where kept.agent_sessions <> charged.sessions or kept.llm_tokens <> called.tokens
+limit :most::bigint;

@@ -47,3 +47,13 @@ create table meter_look (
     looked_at timestamptz not null,
     primary key (organization, livemode)
 );
+
+-- What requests used of an account's billing period until a moment, before which nothing of it is written any more: for
+-- who looks at it again. Without a row all of the period is read.
+create table period_usage (
+    account bigint primary key references ledger_account,
+    starts_at timestamptz not null,
+    until timestamptz not null check (until > starts_at),
+    agent_sessions bigint not null check (agent_sessions >= 0),
+    llm_tokens bigint not null check (llm_tokens >= 0)
+);
