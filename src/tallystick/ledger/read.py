@@ -15,7 +15,7 @@ queries = load_queries(__file__, "read.sql")
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One transfer as the account sees it: credits positive, debits negative."""
+    """One transfer as the account sees it: credits positive, debits negative; `kind` is what it is to the account."""
 
     seq: int
     at: datetime

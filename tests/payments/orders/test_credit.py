@@ -1,5 +1,6 @@
 import pytest
 
+from tallystick.ledger import read
 from tallystick.payments.orders.order import Buyer
 from tallystick.payments.orders.place import place
 from tallystick.payments.orders.purchase_terms import Purchase
@@ -25,6 +26,11 @@ async def test_stripes_clearing_account_holds_the_money_and_the_gift_is_our_expe
         -5 * 10**9,
     )
     assert (await shop.reread(order)).paid_credits == 25 * 10**9
+    async with pool.acquire() as connection:
+        came = [(entry.kind, entry.amount) for entry in await read.history(connection, order.account, limit=10)]
+        granted = await read.history(connection, order.account, limit=10, kinds=["grant"])
+    assert came == [("grant", 5 * 10**9), ("purchase", 25 * 10**9)]
+    assert [entry.amount for entry in granted] == [5 * 10**9]
     lot = await pool.fetchrow("select kind, amount, source from lot")
     assert tuple(lot) == ("purchased", 30 * 10**9, order.source), "one lot, of all of it"
 
