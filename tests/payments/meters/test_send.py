@@ -13,7 +13,7 @@ import pytest
 from tallystick.payments.meters import send as sending
 from tallystick.payments.meters.send import send
 from tallystick.payments.stripe.client import StripeClient
-from tallystick.payments.stripe.meter import MeterEvent
+from tallystick.payments.stripe.meter import MeterEvent, send_event
 from tests.payments.meters.metered import HOUR, SESSIONS, TOKENS, Metered
 
 EVENTS = "/v1/billing/meter_events"
@@ -62,12 +62,11 @@ async def test_what_fails_with_one_keeps_no_other_from_being_sent(
         await acme.sessions(hour - back * HOUR)
     await acme.collect()
     bad = (await acme.rows())[0]["identifier"]
-    real = sending.send_event
 
     async def fail_with_one(stripe: StripeClient, event: MeterEvent) -> Literal["taken", "known"]:
         if event.identifier == bad:
             raise Crash
-        return await real(stripe, event)
+        return await send_event(stripe, event)
 
     monkeypatch.setattr(sending, "send_event", fail_with_one)
     with pytest.raises(Crash):
@@ -234,7 +233,6 @@ from tallystick.base.database import open_pool
 from tallystick.payments.meters.collect import collect
 from tallystick.payments.meters.send import send
 from tallystick.payments.stripe.client import StripeClient
-from tallystick.payments.stripe.meter import MeterEvent
 
 async def run():
     stripe = StripeClient("sk_test_of_the_tests", api_base=sys.argv[2])
