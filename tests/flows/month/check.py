@@ -93,8 +93,11 @@ async def _figures(stage: Stage, month: Month) -> None:
     counts = await stage.pool.fetchrow(
         "select (select count(*) from stripe_event) as events, (select count(*) from payment_order) as orders,"
         " (select count(*) from operation) as operations, (select count(*) from refund) as refunds,"
-        " (select count(*) from dispute) as disputes, (select count(*) from stripe_invoice) as invoices"
+        " (select count(*) from dispute) as disputes, (select count(*) from stripe_invoice) as invoices,"
+        " (select count(*) from coupon_redemption) as coupons, (select count(*) from debt) as debts"
     )
+    rows = await stage.pool.fetch("select kind || ' orders ' || state as what, count(*) from payment_order group by 1")
+    month.figures.update({row["what"]: row["count"] for row in rows})
     month.figures.update(dict(counts))
 
 

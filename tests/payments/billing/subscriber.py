@@ -61,6 +61,7 @@ class Subscriber:
     inbox: Inbox
     organization: str
     customer: str
+    began: datetime
     taken: set[str] = field(default_factory=set)
 
     async def checkout(self, plan: str) -> str:
@@ -120,7 +121,7 @@ class Subscriber:
         """What Stripe has to tell of this customer and was not asked for yet, the oldest first."""
         found = []
         types = [f"{kind}.*" for kind in ("customer.subscription", "invoice", "checkout.session")]
-        for body in await events_since(self.stripe, LONG_AGO, types):
+        for body in await events_since(self.stripe, self.began, types):
             event = json.loads(body)
             if event["data"]["object"].get("customer") == self.customer and event["id"] not in self.taken:
                 self.taken.add(event["id"])
@@ -170,4 +171,6 @@ async def new_subscriber(
         made.id,
     )
     inbox = Inbox(pool, secrets=[SECRET], livemode=False, stripe=stripe)
-    return Subscriber(pool, stripe, control, prices, inbox, welcome.organization_id, made.id)
+    # By Stripe's clock: of many subscribers, each asks for no event of those before.
+    began = datetime.fromtimestamp(made.created, UTC)
+    return Subscriber(pool, stripe, control, prices, inbox, welcome.organization_id, made.id, began)
