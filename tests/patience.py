@@ -7,6 +7,8 @@ from typing import Final
 
 PATIENCE_S: Final = 60
 """A loaded machine stalls for seconds at a time, and takes seconds to start a process."""
+NEVER_S: Final = 3600.0
+"""What is due after so long does not happen in a test."""
 
 
 async def eventually(reached: Callable[[], object | Awaitable[object]], every_s: float = 0.01) -> None:

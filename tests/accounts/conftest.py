@@ -12,6 +12,7 @@ from tallystick.accounts.authenticate import KeyRing
 from tallystick.accounts.organization import Organization
 from tallystick.accounts.user import Welcome
 from tallystick.base.changes import Changes
+from tests.patience import NEVER_S, PATIENCE_S
 
 PASSWORD = "correct horse"
 
@@ -40,7 +41,8 @@ async def key_ring(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[Callable[..., 
 
         async def make(poll_interval_s: float = 0.05, **options: Any) -> KeyRing:
             changes = Changes(dsn, poll_interval_s)
-            ring = KeyRing(pool, changes, **options)
+            # A machine that stalls is neither deaf nor without a database, unless a test says so.
+            ring = KeyRing(pool, changes, **{"deaf_s_max": NEVER_S, "read_s_max": PATIENCE_S, **options})
             await changes.start()
             stack.push_async_callback(changes.stop)
             return ring

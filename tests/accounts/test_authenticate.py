@@ -15,10 +15,10 @@ from tallystick.accounts.organization import Organization, OrganizationState
 from tallystick.accounts.secret_token import new_token
 from tallystick.base.changes import Changes
 from tallystick.base.errors import Unauthorized, Unavailable
+from tests.patience import NEVER_S, PATIENCE_S, eventually
 from tests.questions import Questions
 
 MakeKeyRing = Callable[..., Awaitable[KeyRing]]
-NEVER_S = 3600.0
 
 
 async def new_key(pool: asyncpg.Pool, organization_id: str, expires_at: datetime | None = None) -> tuple[str, str]:
@@ -29,19 +29,14 @@ async def new_key(pool: asyncpg.Pool, organization_id: str, expires_at: datetime
 
 
 async def until_refused(ring: KeyRing, secret: str) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                await ring.caller(secret)
-            except Unauthorized:
-                return
-            await asyncio.sleep(0.005)
+    async def refused() -> bool:
+        try:
+            await ring.caller(secret)
+        except Unauthorized:
+            return True
+        return False
 
-
-async def eventually(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not reached():
-            await asyncio.sleep(0.005)
+    await eventually(refused)
 
 
 @pytest.fixture
@@ -255,11 +250,13 @@ async def test_a_ring_that_can_neither_hear_nor_read_lets_nobody_in(
         await ring.caller(secret)
     await elsewhere.execute(f'alter database "{name}" allow_connections true')
     await elsewhere.close()
-    async with asyncio.timeout(10):
-        while ring.cached(secret) is None:
-            await asyncio.sleep(0.02)
-            with contextlib.suppress(Unavailable):
-                await ring.caller(secret)
+
+    async def known_again() -> bool:
+        with contextlib.suppress(Unavailable):
+            await ring.caller(secret)
+        return ring.cached(secret) is not None
+
+    await eventually(known_again)
 
 
 class HeldBack:
@@ -299,11 +296,11 @@ async def test_a_row_read_before_a_revocation_is_not_remembered_after_it(
     changes.subscribe("api_key", lambda subject: revoked.set() if subject else None)
     await changes.start()
     early = asyncio.create_task(ring.caller(secret))
-    await asyncio.wait_for(held_back.has_answer.wait(), 10)
+    await asyncio.wait_for(held_back.has_answer.wait(), PATIENCE_S)
     late_but_before_the_answer = asyncio.create_task(_after(revoked, lambda: ring.caller(secret)))
     async with pool.acquire() as connection:
         await api_key.revoke(connection, organization=acme.id, key=key)
-    await asyncio.wait_for(revoked.wait(), 10)
+    await asyncio.wait_for(revoked.wait(), PATIENCE_S)
     await asyncio.sleep(0)
     held_back.released.set()
     assert (await early).key == key  # it asked before the revocation

@@ -1,7 +1,5 @@
 """Who asks about billing: the key that was made for it, the member who may, and nobody else."""
 
-import asyncio
-
 import httpx
 import pytest
 
@@ -15,6 +13,7 @@ from tallystick.api.billing_caller import CurrentBillingCaller
 from tallystick.api.dependencies import ApiDependencies
 from tallystick.api.exact_json import ExactJSON
 from tallystick.base.changes import Changes
+from tests.patience import eventually
 
 URL = "http://pay.example.com"
 
@@ -112,11 +111,12 @@ async def test_what_ends_is_felt(client, pool, ada, new_key, what):
         else:
             await membership.remove(connection, ada.organization_id, bob.user_id, by=ada.user_id)
     expected = {"revoked": (401, "unauthorized"), "suspended": (403, "organization_suspended")}
-    for _ in range(100):
-        status, answer = await ask(client, made.secret)
-        if status != 200:
-            break
-        await asyncio.sleep(0.05)
+
+    async def is_refused():
+        return (await ask(client, made.secret))[0] != 200
+
+    await eventually(is_refused)
+    status, answer = await ask(client, made.secret)
     assert (status, answer["error"]["code"]) == expected.get(what, (403, "missing_scope"))
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from tallystick.base.changes import Changes
 from tallystick.base.errors import Unavailable
-
-NEVER_S = 3600.0
+from tests.patience import NEVER_S, PATIENCE_S, eventually
 
 
 class Heard:
@@ -25,7 +24,7 @@ class Heard:
         self._something.set()
 
     async def until(self, reached: Callable[[list[str]], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not reached(self.subjects):
                 self._something.clear()
                 await self._something.wait()
@@ -134,9 +133,7 @@ async def test_changes_older_than_a_day_are_pruned(dsn: str, pool: asyncpg.Pool)
         " values ('api_key', 'old', now() - interval '25 hours'), ('api_key', 'young', now() - interval '23 hours')"
     )
     async with watched(dsn, 0.02):
-        async with asyncio.timeout(10):
-            while await pool.fetchval("select count(*) from change") > 1:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: pool.fetchval("select count(*) = 1 from change"))
     assert await pool.fetchval("select subject from change") == "young"
 
 
@@ -146,9 +143,7 @@ async def test_a_database_that_cannot_be_pruned_is_still_heard(dsn: str, pool: a
     async with watched(dsn, 0.01) as changes:
         for _ in range(3):
             heard_before = changes.heard_at
-            async with asyncio.timeout(10):
-                while changes.heard_at == heard_before:
-                    await asyncio.sleep(0.01)
+            await eventually(lambda heard_before=heard_before: changes.heard_at > heard_before)
 
 
 async def test_a_database_that_is_not_there_stops_the_start(dsn: str) -> None:

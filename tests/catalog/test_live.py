@@ -1,7 +1,6 @@
 """A process's Book follows what others publish, and outlives a database that does not answer."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from tallystick.catalog.document import CredentialReference
 from tallystick.catalog.errors import ProviderNotReady
 from tallystick.catalog.live import LiveBook
 from tallystick.catalog.publish import apply
+from tests.patience import eventually
 
 CATALOG = Path(__file__).with_name("small.toml").read_text()
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -33,18 +33,12 @@ async def live(dsn: str, pool: asyncpg.Pool, credentials) -> AsyncIterator[LiveB
         await changes.stop()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 async def test_what_is_published_is_current_soon(dsn: str, pool: asyncpg.Pool) -> None:
     async with live(dsn, pool, lambda _reference: "secret") as book:
         assert list(book.current.packs()) == []
         async with pool.acquire() as connection:
             await apply(connection, CATALOG, now=NOW)
-        await until(lambda: len(book.current.packs()) == 1)
+        await eventually(lambda: len(book.current.packs()) == 1)
         assert book.current.candidates("fast", NOW)[0].credential == "secret"
 
 
@@ -83,10 +77,10 @@ async def test_a_failed_reading_keeps_the_last_book_and_is_tried_again(dsn: str,
         async with live(dsn, pool, look_up) as book:
             is_away = True
             await apply(connection, CATALOG.replace("amount = 5", "amount = 6"), now=NOW)
-            await until(lambda: failures > 0)
+            await eventually(lambda: failures > 0)
             assert book.current.pack("starter").amount_minor == 500
             is_away = False
-            await until(lambda: book.current.pack("starter").amount_minor == 600)
+            await eventually(lambda: book.current.pack("starter").amount_minor == 600)
 
 
 async def test_a_book_that_was_not_started_says_so(dsn: str, pool: asyncpg.Pool) -> None:

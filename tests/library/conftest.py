@@ -27,6 +27,7 @@ from tallystick.library.credit_service import CreditService
 from tallystick.payments.orders.grant import grant
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.reservations.lanes import Lanes
+from tests.patience import PATIENCE_S
 
 SERVICE_TOKEN = "service-token-of-the-tests"
 CATALOG = '[[pack]]\nslug = "standard"\nname = "Standard"\namount = 25\ncredits = 25\n'
@@ -125,10 +126,10 @@ async def server(dsn: str, pool: asyncpg.Pool, stripe_address: str, ada: user.We
         await apply(connection, CATALOG, now=datetime.now(UTC), dry_run=False)
     thread = _Thread(dsn, stripe_address)
     thread.start()
-    assert await asyncio.to_thread(thread.listening.wait, 20)
+    assert await asyncio.to_thread(thread.listening.wait, PATIENCE_S)
     assert thread.server is not None
     port = thread.server.servers[0].sockets[0].getsockname()[1]
     yield Server(f"http://127.0.0.1:{port}", ada.user_id, ada.organization_id, ada.session.token)
     thread.server.should_exit = True
-    await asyncio.to_thread(thread.join, 20)
+    await asyncio.to_thread(thread.join, PATIENCE_S)
     assert not thread.is_alive()

@@ -52,7 +52,7 @@ async def new_endpoint(
 
 @pytest.fixture
 async def sender(pool: asyncpg.Pool, sealer: Sealer) -> AsyncIterator[Sender]:
-    made = Sender(pool, sealer, Fence(loopback=True), timeout_s=1)
+    made = Sender(pool, sealer, Fence(loopback=True), timeout_s=30)
     yield made
     await made.stop()
 

@@ -22,6 +22,7 @@ from tallystick.notices.endpoint import NewEndpoint
 from tallystick.notices.fence import Fence
 from tallystick.notices.send import Sender
 from tests.notices.receiver import Receiver, receiver
+from tests.patience import PATIENCE_S
 
 New = Callable[..., Awaitable[NewEndpoint]]
 Deliver = Callable[[], Awaitable[int]]
@@ -168,13 +169,17 @@ async def test_retry_after_is_waited_for(
 
 
 async def test_an_endpoint_that_does_not_answer_costs_its_time_and_no_more(
-    connection: asyncpg.Connection, org: str, shop_hook: Receiver, new_endpoint: New, deliver: Deliver
+    pool: asyncpg.Pool, connection: asyncpg.Connection, org: str, shop_hook: Receiver, new_endpoint: New, sealer: Sealer
 ) -> None:
     made = await new_endpoint()
     gone = await new_endpoint("http://127.0.0.1:1/nobody")
     await emit(connection, org, "order.paid", {})
     shop_hook.waits.clear()
-    await deliver()
+    impatient = Sender(pool, sealer, Fence(loopback=True), timeout_s=1)
+    await match_notices(pool)
+    await impatient.send_due()
+    await impatient.finish()
+    await impatient.stop()
     (slow,) = await delivery.of_endpoint(connection, org, made.endpoint.id)
     (lost,) = await delivery.of_endpoint(connection, org, gone.endpoint.id)
     assert (slow.state, slow.log[0].status, slow.log[0].answer) == ("waiting", None, "No answer within 1 seconds.")
@@ -193,7 +198,7 @@ async def test_a_slow_endpoint_does_not_hold_up_the_others(
         for _ in range(20):
             await emit(connection, org, "order.paid", {})
         await match_notices(pool)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while len(shop_hook.received) < 20:
                 await sender.send_due()
         assert len(slow.received) == 5

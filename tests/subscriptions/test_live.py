@@ -20,19 +20,13 @@ from tallystick.subscriptions.live import LiveConstraints
 from tallystick.subscriptions.pause import pause
 from tallystick.subscriptions.publish import publish_constraints
 from tallystick.subscriptions.subscribe import subscribe
+from tests.patience import NEVER_S, PATIENCE_S, eventually
 from tests.questions import Questions
 from tests.subscriptions.shop import CATALOG, at
 
-NEVER_S = 3600.0
 MORE = CATALOG.replace("free = 10", "free = 20")
 
 MakeLive = Callable[..., Awaitable[LiveConstraints]]
-
-
-async def eventually(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not reached():
-            await asyncio.sleep(0.005)
 
 
 async def all_heard(live: LiveConstraints) -> None:
@@ -42,16 +36,20 @@ async def all_heard(live: LiveConstraints) -> None:
 
 
 async def until(live: LiveConstraints, organization_id: str, reached: Callable[[Any], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not reached(await live.find(organization_id)):
-            await asyncio.sleep(0.005)
+    async def found() -> bool:
+        return reached(await live.find(organization_id))
+
+    await eventually(found)
 
 
 async def known(live: LiveConstraints, organization_id: str) -> None:
     """Until it answers from memory: what was announced before may arrive late, and make it forget once more."""
-    async with asyncio.timeout(10):
-        while live.cached(organization_id) is None:
-            await live.find(organization_id)
+
+    async def remembered() -> bool:
+        await live.find(organization_id)
+        return live.cached(organization_id) is not None
+
+    await eventually(remembered)
 
 
 @pytest.fixture
@@ -72,7 +70,8 @@ async def live(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[MakeLive]:
 
         async def make(poll_interval_s: float = 0.05, **options: Any) -> LiveConstraints:
             changes = Changes(dsn, poll_interval_s)
-            made = LiveConstraints(pool, changes, **options)
+            # A machine that stalls is neither deaf nor without a database, unless a test says so.
+            made = LiveConstraints(pool, changes, **{"deaf_s_max": NEVER_S, "read_s_max": PATIENCE_S, **options})
             await changes.start()
             stack.push_async_callback(changes.stop)
             return made
@@ -82,7 +81,7 @@ async def live(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[MakeLive]:
 
 async def test_a_document_is_read_once_and_then_known_at_once(connection, acme, live, questions):
     await subscribe(connection, acme.id, "pro")
-    documents = await live(NEVER_S, deaf_s_max=NEVER_S)
+    documents = await live(NEVER_S)
     assert documents.cached(acme.id) is None
     found = await documents.find(acme.id)
     assert (found.plan, found.account, found.version) == ("pro", acme.account, 1)
@@ -91,7 +90,7 @@ async def test_a_document_is_read_once_and_then_known_at_once(connection, acme, 
 
 
 async def test_who_has_none_gets_one_compiled_and_stored(connection, acme, live, told, document):
-    documents = await live(NEVER_S, deaf_s_max=NEVER_S)
+    documents = await live(NEVER_S)
     found = await documents.find(acme.id)
     assert (found.plan, found.strategy, found.status, found.access) == (None, "prepaid", "none", True)
     assert found.quotas == {"reports": 10}
@@ -100,7 +99,7 @@ async def test_who_has_none_gets_one_compiled_and_stored(connection, acme, live,
 
 
 async def test_many_processes_that_miss_at_once_compile_one(acme, live, told):
-    documents = [await live(deaf_s_max=NEVER_S) for _ in range(4)]
+    documents = [await live() for _ in range(4)]
     found = await asyncio.gather(*(one.find(acme.id) for one in documents for _ in range(5)))
     assert {one.version for one in found} == {1}
     assert await told() == (1, 1, 0)
@@ -126,7 +125,7 @@ async def test_requests_that_miss_at_once_share_queries(connection, shop, live, 
     made = [(await organization.create(connection, name=f"Org {number}")).id for number in range(10)]
     for one in made:
         await publish_constraints(connection, one)
-    documents = await live(NEVER_S, deaf_s_max=NEVER_S)
+    documents = await live(NEVER_S)
 
     async def storm() -> None:
         await asyncio.gather(*(documents.find(one) for one in made * 50))
@@ -145,7 +144,7 @@ async def test_a_request_given_up_does_not_take_the_answer_from_the_others(acme,
 async def test_every_process_hears_of_a_commercial_change(connection, acme, other, live):
     await subscribe(connection, acme.id, "starter")
     # Polling is as good as off: only the notification can tell them.
-    processes = [await live(NEVER_S, deaf_s_max=NEVER_S) for _ in range(2)]
+    processes = [await live(NEVER_S) for _ in range(2)]
     for one in processes:
         await one.find(other.id)
         await known(one, acme.id)
@@ -155,7 +154,7 @@ async def test_every_process_hears_of_a_commercial_change(connection, acme, othe
 
 async def test_one_whose_notification_is_lost_is_polled(connection, acme, live):
     await subscribe(connection, acme.id, "pro")
-    processes = [await live(0.05, deaf_s_max=NEVER_S) for _ in range(2)]
+    processes = [await live(0.05) for _ in range(2)]
     for one in processes:
         await one.find(acme.id)
     # All that a verb writes, but for the NOTIFY.
@@ -169,7 +168,7 @@ async def test_one_whose_notification_is_lost_is_polled(connection, acme, live):
 
 async def test_a_change_while_the_watch_was_cut_off_is_heard(connection, acme, live):
     await subscribe(connection, acme.id, "pro")
-    documents = await live(NEVER_S, deaf_s_max=NEVER_S)
+    documents = await live(NEVER_S)
     await documents.find(acme.id)
     # Nothing is announced: only the reconnect can make it read again.
     await connection.execute("update constraints set document = document || '{\"access\": false}'")
@@ -183,7 +182,7 @@ async def test_a_change_while_the_watch_was_cut_off_is_heard(connection, acme, l
 async def test_an_applied_catalog_is_felt_without_waiting_for_the_upkeep(connection, acme, other, live):
     await subscribe(connection, acme.id, "starter")
     await subscribe(connection, other.id, "pro")
-    documents = await live(NEVER_S, deaf_s_max=NEVER_S)
+    documents = await live(NEVER_S)
     for one in (acme, other):
         await documents.find(one.id)
     await apply(connection, MORE, now=at("2024-01-01"))
@@ -257,11 +256,13 @@ async def test_without_a_database_the_last_document_holds_for_its_time(server_ds
         # Of whom nothing is known, nothing holds.
         with pytest.raises(Unavailable):
             await documents.find("org_other")
-    async with asyncio.timeout(10):
-        while documents.cached(acme.id) is None:
-            await asyncio.sleep(0.02)
-            with contextlib.suppress(Unavailable):
-                await documents.find(acme.id)
+
+    async def known_again() -> bool:
+        with contextlib.suppress(Unavailable):
+            await documents.find(acme.id)
+        return documents.cached(acme.id) is not None
+
+    await eventually(known_again)
 
 
 async def test_what_is_known_to_have_changed_does_not_hold(server_dsn, dsn, connection, acme, other, live):
@@ -341,9 +342,9 @@ async def test_a_document_read_before_a_change_is_not_remembered_after_it(dsn, p
     changes.subscribe("constraints", lambda subject: changed.set() if subject else None)
     await changes.start()
     early = asyncio.create_task(documents.find(acme.id))
-    await asyncio.wait_for(held_back.has_answer.wait(), 10)
+    await asyncio.wait_for(held_back.has_answer.wait(), PATIENCE_S)
     await pause(connection, acme.id)
-    await asyncio.wait_for(changed.wait(), 10)
+    await asyncio.wait_for(changed.wait(), PATIENCE_S)
     held_back.released.set()
     assert (await early).access  # it asked before the change
     assert documents.cached(acme.id) is None

@@ -18,6 +18,7 @@ from tallystick.subscriptions.change_plan import change_plan
 from tallystick.subscriptions.offer import read_offer
 from tallystick.subscriptions.publish import publish_constraints, publish_if_old, publish_old, raise_floors
 from tallystick.subscriptions.subscribe import subscribe
+from tests.patience import PATIENCE_S, eventually
 from tests.subscriptions.shop import CATALOG, DEARER, at
 
 MORE = CATALOG.replace("free = 10", "free = 20")
@@ -101,9 +102,7 @@ async def test_a_feature_with_a_date_counts_from_then_on(connection, pool, acme,
     soon = await connection.fetchval("select clock_timestamp() + interval '0.5 seconds'")
     await apply(connection, MORE, now=soon)
     assert await publish_old(pool) == 0
-    async with asyncio.timeout(10):
-        while not await publish_old(pool):
-            await asyncio.sleep(0.05)
+    await eventually(lambda: publish_old(pool))
     assert (await document()).quotas == {"reports": 20}
 
 
@@ -185,16 +184,16 @@ async def test_an_unchanged_floor_locks_no_lane(connection, pool, acme):
     await subscribe(connection, acme.id, "pro")
     async with pool.acquire() as other, other.transaction():
         await other.fetchval("select pg_advisory_xact_lock(31249, $1)", acme.account % 2)
-        await asyncio.wait_for(publish_constraints(connection, acme.id), 10)
+        await asyncio.wait_for(publish_constraints(connection, acme.id), PATIENCE_S)
 
 
 async def test_a_changed_one_waits_for_its_lane(connection, pool, acme):
     async with pool.acquire() as other, other.transaction():
         await other.fetchval("select pg_advisory_xact_lock(31249, $1)", acme.account % 2)
         waiting = asyncio.create_task(subscribe(connection, acme.id, "pro"))
-        async with asyncio.timeout(10):
-            while not await other.fetchval("select count(*) from pg_locks where locktype = 'advisory' and not granted"):
-                await asyncio.sleep(0.01)
+        await eventually(
+            lambda: other.fetchval("select count(*) from pg_locks where locktype = 'advisory' and not granted")
+        )
         assert not waiting.done()
     await waiting
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from tallystick import Conflict, InsufficientCreditsError, InvalidInput, NotFound, QuotaExceeded
+from tallystick import Conflict, InsufficientCreditsError, InvalidInput, NotFound, QuotaExceeded, Tallystick
 from tallystick.accounts.organization import resolve_payer
 from tallystick.base.ids import new_id
 from tallystick.payments.orders.grant import grant
@@ -103,6 +103,30 @@ async def test_cancelled_work_gives_everything_back(tally, pro, balance, counted
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
+    assert (await balance(pro), await counted(pro)) == ((5 * 10**9, 0), (0, 0))
+
+
+async def test_what_a_cancelled_caller_left_is_finished_before_it_closes(dsn, pro, balance, counted, monkeypatch):
+    async with Tallystick.open(dsn) as closing:
+        release, begun, ending = closing._engine.release, asyncio.Event(), asyncio.Event()
+
+        async def slowly(user, charge):
+            ending.set()
+            await asyncio.sleep(0.2)
+            await release(user, charge)
+
+        async def work():
+            async with closing.charge(pro, meter=PAGES, quantity=60):
+                begun.set()
+                await asyncio.sleep(3600)
+
+        monkeypatch.setattr(closing._engine, "release", slowly)
+        working = asyncio.create_task(work())
+        for moment in (begun, ending):
+            await moment.wait()
+            working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
     assert (await balance(pro), await counted(pro)) == ((5 * 10**9, 0), (0, 0))
 
 

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from tallystick import QuotaExceeded, Tallystick
+from tests.patience import PATIENCE_S
 
 
 async def test_a_refused_use_is_told_once(
@@ -19,7 +20,7 @@ async def test_a_refused_use_is_told_once(
     for _ in range(5):
         with pytest.raises(QuotaExceeded):
             await tally.use(organization, "ad_generations")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not (rows := await pool.fetch("select * from notice where type = 'quota.exceeded'")):
             await asyncio.sleep(0.02)
     (row,) = rows

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 
 from tallystick import Tallystick, TallystickError, idempotency_key, require_tier
+from tests.patience import eventually
 
 FEATURE = "ad_generations"
 
@@ -221,9 +222,11 @@ async def test_a_request_that_is_cancelled_costs_nothing(closed_tally, customer)
     app = application(closed_tally)
     async with client_of(app, customer) as client:
         asked = asyncio.create_task(client.post("/slow"))
-        async with asyncio.timeout(20):
-            while (await closed_tally.usage(customer)).usage[FEATURE].used == 0:
-                await asyncio.sleep(0.01)
+
+        async def counted():
+            return (await closed_tally.usage(customer)).usage[FEATURE].used > 0
+
+        await eventually(counted)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asked

@@ -23,6 +23,7 @@ from tallystick.quotas.limit import NoAccess, UnknownFeature
 from tallystick.subscriptions.change_plan import change_plan
 from tallystick.subscriptions.pause import pause
 from tallystick.subscriptions.subscribe import subscribe
+from tests.patience import eventually
 
 FEATURE = "ad_generations"
 
@@ -110,11 +111,11 @@ async def test_another_plan_keeps_the_window(tally, new_customer, pool):
     await tally.use(customer, FEATURE, units=3)
     async with pool.acquire() as connection:
         await subscribe(connection, customer, "pro", trial_days=0)
-    await _until(lambda: _tier_is(tally, customer, "pro"))
+    await eventually(lambda: _tier_is(tally, customer, "pro"))
     assert (await tally.use(customer, FEATURE)).used == 4
     async with pool.acquire() as connection:
         await change_plan(connection, customer, "enterprise")
-    await _until(lambda: _tier_is(tally, customer, "enterprise"))
+    await eventually(lambda: _tier_is(tally, customer, "enterprise"))
     use = await tally.use(customer, FEATURE)
     assert (use.used, use.limit) == (5, None)
 
@@ -127,7 +128,7 @@ async def test_whose_subscription_gives_no_access_uses_nothing(tally, new_custom
     async def refused():
         return not await tally.check_quota(customer, FEATURE)
 
-    await _until(refused)
+    await eventually(refused)
     with pytest.raises(NoAccess, match="paused"):
         await tally.use(customer, FEATURE)
     assert (await tally.usage(customer)).usage[FEATURE].used == 0
@@ -193,13 +194,6 @@ def test_what_is_not_used_is_not_loaded():
 
 async def _tier_is(tally, customer, tier):
     return await tally.get_user_tier(customer) == tier
-
-
-async def _until(asks, seconds=20):
-    """A change is heard of within a second, on a machine that has time."""
-    async with asyncio.timeout(seconds):
-        while not await asks():
-            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import json
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_S
+
 MODULE = "tallystick.sandbox.model"
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\ncontent-length: %d\r\n" % len(BODY)
@@ -19,7 +21,7 @@ async def exchange(address: str, *sent: bytes) -> bytes:
         writer.write(part)
         await writer.drain()
         await asyncio.sleep(0.01)
-    received = await asyncio.wait_for(reader.read(), 10)
+    received = await asyncio.wait_for(reader.read(), PATIENCE_S)
     writer.close()
     await writer.wait_closed()
     return received
