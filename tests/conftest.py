@@ -23,6 +23,7 @@ from tallystick.base.migrate import migrate
 from tallystick.base.postgres_binaries import Binaries, find_binaries, read_binaries
 from tests.database import RUN_VARIABLE, beside, create, drop
 from tests.stand_in import STRIPE, started
+from tests.trust import trust_one
 
 # Hexadecimal digits that fit a lock's BIGINT key: whoever works on a run's databases holds that lock, shared.
 _RUN_DIGITS = 15
@@ -51,7 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
     _remove_data_of_dead_runs(place)
     run = uuid4().hex[:_RUN_DIGITS]
     os.environ[RUN_VARIABLE] = run
-    os.environ[_DATA_VARIABLE] = str(place / f"tallystick-tests-{run}")
+    folder = place / f"tallystick-tests-{run}"
+    os.environ[_DATA_VARIABLE] = str(folder)
+    trust_one(folder)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

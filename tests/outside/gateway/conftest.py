@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.trust import trusting_all
+
 TESTS = Path(__file__).parents[2]
 sys.path.insert(0, str(TESTS / "gateway"))
 
@@ -50,6 +52,7 @@ async def _aimock() -> Path:
         *(npm, "install", "--prefix", str(_NPM_FOLDER), "--no-audit", "--no-fund", "--ignore-scripts", AIMOCK),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        env=trusting_all(),
     )
     said, _ = await asyncio.wait_for(install.communicate(), 120)
     assert install.returncode == 0, said.decode()

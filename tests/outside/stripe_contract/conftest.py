@@ -21,6 +21,8 @@ import httpx
 import pytest
 import stripe
 
+from tests.trust import trusting_all
+
 EMULATE = "emulate@0.12.2"
 # It uses module hooks that came with Node 22.15; an older Node gets a newer one as an npm package of its own.
 NODE_OLDEST = (22, 15)
@@ -176,7 +178,9 @@ def _node(npm: str) -> str:
 
 def _install(npm: str, package: str) -> None:
     options = ["--prefix", str(CACHE), "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run([npm, "install", *options, package], check=True, capture_output=True, timeout=120)
+    subprocess.run(
+        [npm, "install", *options, package], check=True, capture_output=True, timeout=120, env=trusting_all()
+    )
 
 
 @contextlib.contextmanager
