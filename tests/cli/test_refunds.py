@@ -45,6 +45,7 @@ async def test_a_dispute_is_answered_and_its_debt_written_off(till, run):
     assert "needs a response" in run("disputes", "submit-evidence", disputes[0], "again", code=1)
     assert run("disputes", "close", disputes[1], "--json")["status"] == "lost"
     assert "nothing left to give up" in run("disputes", "close", disputes[1], code=1)
+    assert "holds nobody back" in run("disputes", "release", disputes[1], "--reason", "paid", code=1)
     debts = run("debts", "list", "--json")
     assert sorted(debt["open"] for debt in debts) == ["10.00", "25.00"]
     for debt in debts:

@@ -19,6 +19,7 @@ insert into clawback (operation, cause, stripe_invoice, refund, dispute, amount_
 values (:operation, :operation, :invoice, :refund, :dispute, :amount_minor, :money, 0, :money, :policy);
 
 -- name: release$
+-- What it held the customer to; nothing where that was nothing.
 update clawback
 set policy = 'none'
 from (
