@@ -33,7 +33,9 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiDependencies:
-    """`stripe` None means that nothing can be bought; no webhook secret closes the webhook; no service token closes
+    """What it is handed stays the caller's to start and to stop; what it makes of that ends with `stop`.
+
+    `stripe` None means that nothing can be bought; no webhook secret closes the webhook; no service token closes
     deducting. `public_url` is where customers reach this server, without a slash at the end; `lateness` until when a
     billing period takes usage events."""
 
@@ -112,6 +114,11 @@ class ApiDependencies:
     @cached_property
     def accepted_services(self) -> ServiceTokens:
         return ServiceTokens(self.service_tokens)
+
+    async def stop(self) -> None:
+        """Wait for what was begun here beside the requests, which are over. Before the pool closes."""
+        if "tally" in vars(self):
+            await self.tally.stop()
 
 
 def _of(request: Request) -> ApiDependencies:

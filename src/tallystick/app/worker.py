@@ -86,33 +86,32 @@ async def application(startup: Startup) -> AsyncIterator[tuple[Application, Gate
         if settings.stripe_api_key:
             stripe = StripeClient(settings.stripe_api_key, api_base=settings.stripe_api_base)
             stack.push_async_callback(stripe.close)
-        api = create_api(
-            ApiDependencies(
-                pool=pool,
-                lanes=lanes,
-                changes=changes,
-                keyring=keyring,
-                book=lambda: book.current,
-                public_url=settings.address,
-                stripe=stripe,
-                webhook_secrets=settings.listed("stripe_webhook_secret"),
-                service_tokens=settings.listed("services_tokens"),
-                purchase_min=settings.purchase_min,
-                purchase_max=settings.purchase_max,
-                transfer_to=settings.transfer_to,
-                sign_up_open=settings.sign_up_open,
-                return_hosts=settings.listed("return_hosts"),
-                live_constraints=constraints,
-                sealer=Sealer.parse(settings.sealing_keys) if settings.sealing_keys else None,
-                webhook_fence=Fence(loopback=settings.webhooks_to_loopback),
-            )
+        dependencies = ApiDependencies(
+            pool=pool,
+            lanes=lanes,
+            changes=changes,
+            keyring=keyring,
+            book=lambda: book.current,
+            public_url=settings.address,
+            stripe=stripe,
+            webhook_secrets=settings.listed("stripe_webhook_secret"),
+            service_tokens=settings.listed("services_tokens"),
+            purchase_min=settings.purchase_min,
+            purchase_max=settings.purchase_max,
+            transfer_to=settings.transfer_to,
+            sign_up_open=settings.sign_up_open,
+            return_hosts=settings.listed("return_hosts"),
+            live_constraints=constraints,
+            sealer=Sealer.parse(settings.sealing_keys) if settings.sealing_keys else None,
+            webhook_fence=Fence(loopback=settings.webhooks_to_loopback),
         )
+        stack.push_async_callback(dependencies.stop)
         operations = Operations(
             lambda: _unready(pool, gateway), shared_metrics=os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         )
         # In here and not in the web server, which would run it on every paid call too. Only a proxy on this machine
         # is believed about whom it speaks for.
-        behind_proxy = cast("Application", ProxyHeadersMiddleware(cast("Any", api)))
+        behind_proxy = cast("Application", ProxyHeadersMiddleware(cast("Any", create_api(dependencies))))
         yield _joined(gateway, behind_proxy, operations), gateway
 
 

@@ -38,6 +38,7 @@ class Tallystick:
         self._opens = opens
         self._opened: AbstractAsyncContextManager[TallyEngine] | None = None
         self._working: TallyEngine | None = None
+        self._ending: set[asyncio.Task[Any]] = set()
 
     @classmethod
     def open(cls, database_url: str) -> Self:
@@ -66,8 +67,12 @@ class Tallystick:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         opened, self._opened, self._working = self._opened, None, None
-        if opened is not None:
-            await opened.__aexit__(kind, error, trace)
+        try:
+            # Of those whose callers were cancelled nobody else waits for the end.
+            await asyncio.gather(*self._ending, return_exceptions=True)
+        finally:
+            if opened is not None:
+                await opened.__aexit__(kind, error, trace)
 
     def install(self, app: "FastAPI", *, user: Callable[..., str | Awaitable[str]]) -> None:
         """Let `require_tier` work in this application; before it starts.
@@ -130,9 +135,16 @@ class Tallystick:
             # Under one request id someone else may be at the same work, who will settle it. If they died, the hold
             # gives itself back when its time is over.
             if request_id is None or not held.repeated:
-                await _whatever_comes(_released(engine, user, held.id))
+                await self._whatever_comes(_released(engine, user, held.id))
             raise
-        charge.settled = await _whatever_comes(engine.settle(user, held.id, charge.quantity))
+        charge.settled = await self._whatever_comes(engine.settle(user, held.id, charge.quantity))
+
+    async def _whatever_comes(self, ending: Coroutine[Any, Any, _Answer]) -> _Answer:
+        """A cancelled caller does not leave the books half told: what ends a hold is finished without it."""
+        task = asyncio.create_task(ending)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        return await asyncio.shield(task)
 
     @property
     def _engine(self) -> TallyEngine:
@@ -147,14 +159,3 @@ async def _released(engine: TallyEngine, user: str, charge: str) -> None:
     except TallystickError as error:
         # The failure of the work is what the caller must hear of. The hold gives itself back when its time is over.
         log.warning("charge_not_released", charge=charge, error=repr(error))
-
-
-_ending: Final[set["asyncio.Task[Any]"]] = set()
-
-
-async def _whatever_comes(ending: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """A cancelled caller does not leave the books half told: what ends a hold is finished without it."""
-    task = asyncio.create_task(ending)
-    _ending.add(task)
-    task.add_done_callback(_ending.discard)
-    return await asyncio.shield(task)
