@@ -186,6 +186,19 @@ async def test_a_debit_that_its_bank_refuses_days_later_is_no_difference(till):
     assert await till.shop.broken_laws() == []
 
 
+async def test_a_refused_debit_alone_is_no_settlement_in_another_currency(till):
+    """Of an installation that has not sold anything yet."""
+    session = await till.stripe.v1.checkout.sessions.create_async(
+        {"mode": "payment", "customer": till.shop.customer, "success_url": "https://other.example",
+         "line_items": [{"quantity": 1, "price_data": {
+             "currency": "usd", "unit_amount": 700, "product_data": {"name": "a thing"}}}]}
+    )  # fmt: skip
+    await till.control(f"checkout/{session.id}/pay", number="000222222227")
+    await till.control(f"checkout/{session.id}/settle", succeeded=False)
+    found = await run(till)
+    assert (found.differences, found.waiting, found.held_minor) == ([], [], 0)
+
+
 async def pay_by_debit(till):
     purchase = Purchase(amount_minor=2500, currency="usd", credits=2500 * 10**7)
     started = await start_checkout(

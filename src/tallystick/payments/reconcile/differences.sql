@@ -114,17 +114,19 @@ union all
 -- Its sums would be compared with the books as if they were of the same money.
 select
     'currency ' || m.currency,
-    format('Stripe moved %s payments of ours in it, and no order or invoice is in it: have Stripe settle in the currency'
-           ' that is sold in', count(distinct m.payment_intent))
+    format('Stripe moved %s payments of ours in it, and their orders and invoices are in another: have Stripe settle in'
+           ' the currency that is sold in', count(distinct m.payment_intent))
 from stripe_movement m
-where m.livemode = :livemode and m.belongs = 'ours' and m.payment_intent is not null
-    and not exists (select from payment_order o where o.currency = m.currency)
-    and not exists (select from stripe_invoice i where i.currency = m.currency)
+left join payment_order o on o.stripe_payment_intent = m.payment_intent
+left join stripe_invoice_payment p on p.payment_intent = m.payment_intent
+left join stripe_invoice i on i.id = p.invoice
+where m.livemode = :livemode and m.belongs = 'ours' and coalesce(o.currency, i.currency) <> m.currency
 group by m.currency
 union all
 select 'refund ' || refund.id, 'Stripe has not answered since ' || refund.created_at
 from refund join payment_order o on o.id = refund.payment_order
-where o.livemode = :livemode and refund.state = 'asked' and refund.created_at < clock_timestamp() - :answer_takes::interval
+where o.livemode = :livemode and refund.state = 'asked'
+    and refund.created_at < clock_timestamp() - :answer_takes::interval
 order by subject;
 
 -- name: known
