@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-_PATIENCE_S = 60
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -43,22 +43,22 @@ def serve(dsn, tmp_path):
     for process in started:
         if process.poll() is None:
             process.terminate()
-        process.communicate(timeout=_PATIENCE_S)
+        process.communicate(timeout=PATIENCE_S)
 
 
 def test_it_starts_answers_and_stops_when_told(serve):
     process, address = serve("--workers", "2", "--json")
     said = json.loads(process.stdout.readline())
     assert said == {"address": address, "openai_base_url": f"{address}/v1", "workers": 2}
-    assert httpx.get(f"{address}/healthz").json() == {"status": "ok"}
-    assert httpx.get(f"{address}/readyz").json() == {"status": "ready"}
-    assert httpx.get(f"{address}/v1/models").status_code == 401
-    assert "tallystick_" in httpx.get(f"{address}/metrics").text
+    assert httpx.get(f"{address}/healthz", timeout=PATIENCE_S).json() == {"status": "ok"}
+    assert httpx.get(f"{address}/readyz", timeout=PATIENCE_S).json() == {"status": "ready"}
+    assert httpx.get(f"{address}/v1/models", timeout=PATIENCE_S).status_code == 401
+    assert "tallystick_" in httpx.get(f"{address}/metrics", timeout=PATIENCE_S).text
     workers = _workers(process)
     assert len(workers) == 2
 
     process.send_signal(signal.SIGTERM)
-    _, logged = process.communicate(timeout=_PATIENCE_S)
+    _, logged = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert [line for line in logged.splitlines() if json.loads(line)["level"] == "error"] == []
     assert not any(worker.is_running() for worker in workers)
@@ -87,7 +87,7 @@ def test_a_taken_port_is_said_in_one_sentence(serve):
         other.bind(("127.0.0.1", 0))
         other.listen()
         process, _ = serve(TALLYSTICK_PORT=str(other.getsockname()[1]))
-        _, said = process.communicate(timeout=_PATIENCE_S)
+        _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert said.splitlines()[-1].startswith("tallystick: Cannot listen on 127.0.0.1:")
     assert "Traceback" not in said
@@ -96,16 +96,16 @@ def test_a_taken_port_is_said_in_one_sentence(serve):
 def test_what_is_closed_is_said_loudly_at_the_start(serve):
     process, address = serve()
     process.stdout.readline()
-    assert httpx.post(f"{address}/api/credits/webhook", content=b"{}").status_code == 503
+    assert httpx.post(f"{address}/api/credits/webhook", content=b"{}", timeout=PATIENCE_S).status_code == 503
     process.terminate()
-    _, logged = process.communicate(timeout=_PATIENCE_S)
+    _, logged = process.communicate(timeout=PATIENCE_S)
     mends = {json.loads(line).get("mend") for line in logged.splitlines()}
     assert {"set STRIPE_WEBHOOK_SECRET", "set STRIPE_API_KEY", "set TALLYSTICK_SERVICES_TOKENS"} <= mends
 
 
 def test_a_database_that_cannot_be_reached_is_said_in_one_sentence(serve):
     process, _ = serve(DATABASE_URL=f"postgresql://nobody@127.0.0.1:{_free_port()}/none")
-    _, said = process.communicate(timeout=_PATIENCE_S)
+    _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "Traceback" not in said
     assert said.splitlines()[-1].startswith("tallystick: ")
@@ -120,12 +120,12 @@ def _workers(process):
 
 def _status(url):
     with contextlib.suppress(httpx.TransportError):
-        return httpx.get(url, timeout=5).status_code
+        return httpx.get(url, timeout=PATIENCE_S).status_code
     return None
 
 
 def _until(true):
-    give_up = time.monotonic() + _PATIENCE_S
+    give_up = time.monotonic() + PATIENCE_S
     while not true():
         assert time.monotonic() < give_up, "it did not happen"
         time.sleep(0.1)

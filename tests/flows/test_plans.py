@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tallystick.app.world import command, world
+from tests.patience import PATIENCE_S
 
 SHIPPED = Path(__file__).parents[2].joinpath("examples", "catalog.toml").read_text()
 # What a period includes, and where it ends, reached in a few calls. Each is written once in the file.
@@ -64,15 +65,18 @@ class Customer:
         signed_up = httpx.post(
             f"{server.address}/api/auth/sign-up",
             json={"email": f"{uuid4().hex}@example.com", "password": "correct horse"},
+            timeout=PATIENCE_S,
         ).json()
         self.id, session = signed_up["user_id"], {"authorization": f"Bearer {signed_up['session_token']}"}
         if plan is not None:
             tallystick("subscriptions", "start", self.id, "--plan", plan, "--trial-days", "0")
-        made = httpx.post(f"{server.address}/api/keys", json={"name": "laptop"}, headers=session).json()
+        made = httpx.post(
+            f"{server.address}/api/keys", json={"name": "laptop"}, headers=session, timeout=PATIENCE_S
+        ).json()
         key = {"authorization": f"Bearer {made['key']}"}
-        self.gateway = httpx.Client(base_url=f"{server.address}/v1", headers=key, timeout=30)
+        self.gateway = httpx.Client(base_url=f"{server.address}/v1", headers=key, timeout=PATIENCE_S)
         services = {"x-tallystick-services-token": server.services_token}
-        self.service = httpx.Client(base_url=f"{server.address}/api", headers=services, timeout=30)
+        self.service = httpx.Client(base_url=f"{server.address}/api", headers=services, timeout=PATIENCE_S)
 
     def call(self, model="fast"):
         messages = [{"role": "user", "content": "Why split a stick?"}]
@@ -91,7 +95,7 @@ class Customer:
 
     def admitted_at_last(self):
         """The first call that is admitted again: a change is felt by the gateway within a moment."""
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + PATIENCE_S
         while (answer := self.call()).status_code != 200:
             assert time.monotonic() < give_up, answer.text
             time.sleep(0.02)

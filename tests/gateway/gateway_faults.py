@@ -12,6 +12,9 @@ import httpx
 from gateway_provider import FakeProvider
 from gateway_world import Customer, World, body, run_world
 
+from tallystick.gateway.journal import Dispatched, read
+from tests.patience import PATIENCE_S, eventually
+
 
 @contextlib.asynccontextmanager
 async def gateway_process(dsn: str, folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
@@ -21,7 +24,7 @@ async def gateway_process(dsn: str, folder: Path) -> AsyncIterator[tuple[asyncio
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not (line := (await process.stdout.readline()).decode()).startswith("http"):
                 assert line, "the gateway did not start"
         yield process, line.strip()
@@ -33,7 +36,7 @@ async def gateway_process(dsn: str, folder: Path) -> AsyncIterator[tuple[asyncio
 
 async def start_call(base_url: str, customer: Customer, **fields: Any) -> "asyncio.Task[Any]":
     async def call() -> Any:
-        async with httpx.AsyncClient(base_url=base_url, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=base_url, timeout=PATIENCE_S) as client:
             headers = {"authorization": f"Bearer {customer.secret}"}
             with contextlib.suppress(httpx.TransportError):
                 return await client.post("/chat/completions", json=body(**fields), headers=headers)
@@ -42,9 +45,18 @@ async def start_call(base_url: str, customer: Customer, **fields: Any) -> "async
 
 
 async def arrived(provider: FakeProvider, calls: int) -> None:
-    async with asyncio.timeout(10):
-        while len(provider.calls) < calls:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: len(provider.calls) >= calls)
+
+
+async def in_progress(folder: Path, streams: int) -> None:
+    """Until the journal of the gateway tells of so many streams how far they have come."""
+
+    def are_told() -> bool:
+        calls = [call for path in folder.glob("*.journal") for call in read(path).open.values()]
+        begun = [one for one in calls if isinstance(one, Dispatched) and one.stream and one.usage.output_tokens < 100]
+        return len([one for one in begun if one.usage.output_tokens >= 5]) == streams
+
+    await eventually(are_told)
 
 
 async def prepared(
@@ -90,6 +102,7 @@ async def fault(server_dsn: str, dsn: str) -> AsyncIterator[Database]:
 
 
 async def settled(world: World, customer: Customer) -> None:
-    async with asyncio.timeout(20):
-        while await world.app.unready() is not None or await world.open_holds(customer):
-            await asyncio.sleep(0.05)
+    async def all_is_done() -> bool:
+        return await world.app.unready() is None and not await world.open_holds(customer)
+
+    await eventually(all_is_done)

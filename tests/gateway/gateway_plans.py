@@ -9,6 +9,7 @@ import pytest
 from gateway_world import INPUT, OUTPUT, Customer, World, body
 
 from tallystick.base.money import format_amount
+from tests.patience import PATIENCE_S
 
 # A call is 10 input and 5 output tokens; 0.00002 credits by the price book.
 WORTH = 10 * INPUT + 5 * OUTPUT
@@ -134,7 +135,7 @@ async def refused(client: Any, error: type[openai.APIStatusError], **fields: Any
 
 async def felt(client: Any, error: type[openai.APIStatusError]) -> Any:
     """The refusal that a change has brought, as soon as it is felt."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 await ask(client)

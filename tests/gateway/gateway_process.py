@@ -32,7 +32,7 @@ async def main(dsn: str, folder: str) -> None:
         pool = await stack.enter_async_context(await open_pool(dsn))
         async with pool.acquire() as connection:
             book = await load_book(connection, lambda _reference: "sk-provider-0123456789abcdef")
-        changes, lanes = Changes(dsn), Lanes(dsn, patience_s=1.0)
+        changes, lanes = Changes(dsn), Lanes(dsn, patience_s=60)
         keyring, constraints = KeyRing(pool, changes), LiveConstraints(pool, changes)
         for part in (changes, lanes):
             await part.start()
@@ -46,7 +46,7 @@ async def main(dsn: str, folder: str) -> None:
             book=lambda: book,
             upstream=Upstream(UpstreamLimits()),
             journal=Journal(Path(folder)),
-            limits=Limits(progress_s=0.05, settle_s=1.0, shutdown_s=3.0),
+            limits=Limits(progress_s=0.05, settle_s=60, shutdown_s=60),
         )
         await app.start()
         async with serve(app) as base_url:

@@ -59,9 +59,17 @@ def spoken(words: Iterable[str], told: Any = None, *, done: bool = True, finish:
     return [*events, event(b"[DONE]")] if done else events
 
 
-def answer(body: Any = None, status: int = 200, headers: dict[str, str] | None = None, delay_s: float = 0) -> Play:
+def answer(
+    body: Any = None,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    delay_s: float = 0,
+    until: asyncio.Event | None = None,
+) -> Play:
     async def play(_request: web.Request, _call: dict[str, Any]) -> web.StreamResponse:
         await asyncio.sleep(delay_s)
+        if until is not None:
+            await until.wait()
         if isinstance(body, bytes):
             return web.Response(body=body, status=status, headers=headers)
         return web.json_response(completion() if body is None else body, status=status, headers=headers)

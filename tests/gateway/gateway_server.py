@@ -24,9 +24,8 @@ async def serve(app: Any, *, patient: bool = False, **options: Any) -> AsyncIter
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]
     running = asyncio.create_task(server.serve(sockets=[sock]))
-    async with asyncio.timeout(10):
-        while not server.started:
-            await asyncio.sleep(0.01)
+    while not server.started and not running.done():
+        await asyncio.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
     finally:

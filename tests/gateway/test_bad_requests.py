@@ -7,7 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway_world import World, body
+from gateway_world import LIMITS, World, body, run_world
+from msgspec.structs import replace
+
+from tests.patience import PATIENCE_S
 
 HUGE = 10**12
 
@@ -124,17 +127,18 @@ async def test_a_declared_length_is_not_believed_below_the_limit_only(world: Wor
     await nothing_happened(world)
 
 
-async def test_a_body_at_one_byte_a_second_runs_out_of_time(world: World) -> None:
-    customer = await world.customer()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {customer.secret}\r\n"
-    reader, writer = await raw(world, (head + "content-length: 1000\r\n\r\n{").encode())
-    async with asyncio.timeout(5):
-        status = await reader.readline()
-        rest = await reader.read()  # to the end: the connection is closed
-    assert b"408" in status
-    assert b"request_timeout" in rest
-    writer.close()
-    await nothing_happened(world)
+async def test_a_body_at_one_byte_a_second_runs_out_of_time(dsn: str, pool: Any, tmp_path: Any) -> None:
+    async with run_world(dsn, pool, tmp_path, limits=replace(LIMITS, body_s=0.5)) as world:
+        customer = await world.customer()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {customer.secret}\r\n"
+        reader, writer = await raw(world, (head + "content-length: 1000\r\n\r\n{").encode())
+        async with asyncio.timeout(PATIENCE_S):
+            status = await reader.readline()
+            rest = await reader.read()  # to the end: the connection is closed
+        assert b"408" in status
+        assert b"request_timeout" in rest
+        writer.close()
+        await nothing_happened(world)
 
 
 async def test_a_packed_body_is_refused(world: World) -> None:

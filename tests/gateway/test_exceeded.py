@@ -11,6 +11,8 @@ import pytest
 from gateway_plans import PLANS, ask, refused
 from gateway_world import World, run_world
 
+from tests.patience import PATIENCE_S
+
 
 @pytest.fixture
 async def world(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> AsyncIterator[World]:
@@ -25,7 +27,7 @@ async def test_an_allowance_that_has_ended_is_told_once(world: World, pool: asyn
         await ask(client)
     for _ in range(4):
         await refused(client, openai.RateLimitError)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not (rows := await pool.fetch("select * from notice where type = 'quota.exceeded'")):
             await asyncio.sleep(0.02)
     (row,) = rows

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from gateway_provider import answer, chunk, completion, event, reset, spoken, stream, usage
-from gateway_world import INPUT, OUTPUT, SECRET, World, body, run_world
+from gateway_world import INPUT, OUTPUT, SECRET, UPSTREAM, World, body, run_world
+from msgspec.structs import replace
 
 from tallystick.gateway.outcome import policy
 
@@ -94,9 +95,10 @@ async def test_a_provider_that_is_not_there(world: World) -> None:
     assert (response.status_code, record["charge"], record["rule"]) == (502, 0, "upstream_error")
 
 
-async def test_a_stall_before_the_answer_is_a_timeout(world: World) -> None:
-    world.provider.then(answer(delay_s=8))
-    response, record = await ask(world)
+async def test_a_stall_before_the_answer_is_a_timeout(dsn: str, pool: Any, tmp_path: Any) -> None:
+    async with run_world(dsn, pool, tmp_path, upstream=replace(UPSTREAM, first_byte_s=1.0)) as world:
+        world.provider.then(answer(delay_s=20))
+        response, record = await ask(world)
     assert (response.status_code, record["charge"]) == (504, 0)
     assert response.json()["error"]["code"] == "upstream_timeout"
 
@@ -135,8 +137,8 @@ BROKEN_STREAMS: dict[str, tuple[list[Any], bool, str]] = {
     "end after content": (HELLO, False, "truncated"),
     "reset before content": ([event(chunk({"role": "assistant"}))], True, "upstream_error"),
     "end before content": ([], False, "upstream_error"),
-    "stall after content": ([*HELLO, 8.0], False, "truncated"),
-    "stall before content": ([8.0], False, "upstream_error"),
+    "stall after content": ([*HELLO, 20.0], False, "truncated"),
+    "stall before content": ([20.0], False, "upstream_error"),
     "error after content": ([*HELLO, event({"error": {"message": "overloaded"}})], False, "truncated"),
     "error before content": ([event({"error": {"message": "overloaded"}})], False, "upstream_error"),
     "error and content in one block": ([b"".join([*HELLO, event({"error": "no"})])], False, "truncated"),
@@ -148,10 +150,12 @@ BROKEN_STREAMS: dict[str, tuple[list[Any], bool, str]] = {
 
 
 @pytest.mark.parametrize("what", BROKEN_STREAMS)
-async def test_a_broken_stream_is_charged_by_what_was_delivered(world: World, what: str) -> None:
+async def test_a_broken_stream_is_charged_by_what_was_delivered(dsn: str, pool: Any, tmp_path: Any, what: str) -> None:
     blocks, abort, rule = BROKEN_STREAMS[what]
-    world.provider.then(stream(blocks, abort=abort))
-    response, record = await ask(world, stream=True, stream_options={"include_usage": True})
+    upstream = replace(UPSTREAM, between_s=1.5) if what.startswith("stall") else UPSTREAM
+    async with run_world(dsn, pool, tmp_path, upstream=upstream) as world:
+        world.provider.then(stream(blocks, abort=abort))
+        response, record = await ask(world, stream=True, stream_options={"include_usage": True})
     assert record["rule"] == rule
     if rule == "truncated":
         assert response.text.count("Hel") == 1

@@ -19,6 +19,7 @@ from tallystick.catalog.publish import apply
 from tallystick.subscriptions.change_plan import change_plan
 from tallystick.subscriptions.move import move
 from tallystick.subscriptions.override import override
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ async def world(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> AsyncIterator[W
 
 async def taken(client: Any) -> Any:
     """The first answer after a change that allows one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 return await ask(client)
@@ -72,7 +73,7 @@ async def test_two_gateways_feel_it_when_no_notification_comes(
             await change_plan(connection, customer.organization, "capped", when="now")
         metadata = []
         for each in clients:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while (found := (await refused(each, openai.RateLimitError)).body["metadata"])[
                     "limit_source"
                 ] != "overage":
@@ -97,7 +98,7 @@ async def test_a_price_beyond_the_allowance_changes_for_those_who_are_moved(worl
         )
         assert (await ask(client)).headers["x-tallystick-cost"] == "0.0005"
         await move(connection, customer.organization, "pro")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while (await ask(client)).headers["x-tallystick-cost"] != "0.0007":
             await asyncio.sleep(0.02)
     await world.check_books(customer, 0, by_price=False)
@@ -131,7 +132,8 @@ async def test_who_is_suspended_is_refused(world: World) -> None:
     assert (await felt(client, openai.PermissionDeniedError)).code == "organization_suspended"
 
 
-async def test_after_the_database_was_away_limits_stand_where_they_stood(server_dsn: str, world: World) -> None:
+async def test_after_the_database_was_away_limits_stand_where_they_stood(server_dsn: str, hasty: World) -> None:
+    world = hasty
     customer, client = await used_up(world)
     other = world.sdk(await world.customer(CREDIT))
     calls = len(world.provider.calls)

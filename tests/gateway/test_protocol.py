@@ -12,6 +12,8 @@ from gateway_provider import answer, chunk, event, spoken, stream
 from gateway_server import serve
 from gateway_world import Customer, World, body
 
+from tests.patience import PATIENCE_S
+
 CHAT = "/v1/chat/completions"
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -29,7 +31,7 @@ async def connected(base_url: str) -> AsyncIterator[tuple[asyncio.StreamReader, 
     url = httpx.URL(base_url)
     reader, writer = await asyncio.open_connection(url.host, url.port, limit=4_000_000)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             yield reader, writer
     finally:
         writer.transport.abort()
@@ -221,7 +223,7 @@ async def test_an_idle_connection_is_closed_and_a_busy_one_is_not(world: World) 
         for _ in range(3):
             writer.write(request(customer))
             assert (await read_answer(reader))[0] == 200
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await reader.read() == b""
 
 

@@ -20,6 +20,7 @@ from tallystick.base.errors import Misconfigured, Unavailable
 from tallystick.catalog.plan import PlanRates
 from tallystick.gateway.rates import Rates
 from tallystick.gateway.wire import TooFast
+from tests.patience import PATIENCE_S
 
 FIVE = PlanRates(requests_per_minute=5, tokens_per_minute=3_000)
 
@@ -196,7 +197,7 @@ class Redis:
             self._program, *given, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
         assert self._process.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while b"ready to accept connections" not in (line := (await self._process.stdout.readline()).lower()):
                 assert line, "redis-server did not start"
 

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
 
 from tallystick.gateway.upstream import Upstream, UpstreamLimits
+from tests.patience import PATIENCE_S
 
 Play = Callable[["Peer"], Awaitable[None]]
 
-LIMITS = UpstreamLimits(connect_s=2, first_byte_s=5, between_s=5, total_s=20, connections_max=8)
+LIMITS = UpstreamLimits(connect_s=30, first_byte_s=30, between_s=30, total_s=PATIENCE_S, connections_max=8)
 
 
 def whole(body: bytes = b"hello", *headers: bytes, status: bytes = b"200 OK") -> bytes:
@@ -142,9 +143,3 @@ async def ask(caller: Upstream, server: RawServer, body: bytes = b"{}") -> tuple
         return reply.status, await reply.whole(10_000_000)
     finally:
         reply.close()
-
-
-async def until(true: Callable[[], bool], limit_s: float = 5) -> None:
-    async with asyncio.timeout(limit_s):
-        while not true():
-            await asyncio.sleep(0.005)

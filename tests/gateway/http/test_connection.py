@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
-from http_server import LIMITS, Peer, RawServer, ask, chunked, close, gone, says, until, upstream, whole
+from http_server import LIMITS, Peer, RawServer, ask, chunked, close, gone, says, upstream, whole
 from msgspec.structs import replace
 
 from tallystick.base.errors import UpstreamFailed, UpstreamTimeout
+from tests.patience import eventually
 
 BIG = b"x" * 3_000_000
 
@@ -182,14 +183,14 @@ async def test_the_first_byte_is_not_waited_for_for_ever(server: RawServer) -> N
     async with upstream(replace(LIMITS, first_byte_s=0.2)) as caller:
         with pytest.raises(UpstreamTimeout):
             await ask(caller, server)
-        await until(lambda: server.ended == 1)
+        await eventually(lambda: server.ended == 1)
 
 
 async def test_each_further_byte_has_its_time(server: RawServer) -> None:
-    slow = [part for byte in b"hello" for part in (bytes([byte]), 0.1)]
+    slow = [part for byte in b"hello" for part in (bytes([byte]), 0.2)]
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
-    server.then(says(head, 0.1, *slow), says(head, b"hell", 5.0))
-    async with upstream(replace(LIMITS, between_s=0.4)) as caller:
+    server.then(says(head, 0.2, *slow), says(head, b"hell", 20.0))
+    async with upstream(replace(LIMITS, between_s=1.0)) as caller:
         assert await ask(caller, server) == (200, b"hello")
         with pytest.raises(UpstreamTimeout):
             await ask(caller, server)
@@ -207,9 +208,9 @@ async def test_a_slow_reader_holds_the_server_back_and_does_not_time_out(server:
             written += len(BIG)
 
     server.then(flood, says(whole()))
-    async with upstream(replace(LIMITS, between_s=0.3)) as caller:
+    async with upstream(replace(LIMITS, between_s=1.0)) as caller:
         reply = await caller.post(server.url, "/", b"", None)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.5)
         # What the sockets of this machine hold, and what was read ahead.
         assert written < 10 * len(BIG)
         assert reply.size < 1_000_000
@@ -237,7 +238,7 @@ async def test_more_than_is_taken_is_a_failure_and_the_connection_goes(server: R
         with pytest.raises(UpstreamFailed):
             await reply.whole(1000)
         reply.close()
-        await until(lambda: server.ended == 1)
+        await eventually(lambda: server.ended == 1)
 
 
 async def test_an_early_answer_to_a_large_request(server: RawServer) -> None:
@@ -266,7 +267,7 @@ async def test_a_call_given_up_takes_its_connection_along(server: RawServer) -> 
     server.then(says(5.0))
     async with upstream() as caller:
         waiting = asyncio.create_task(ask(caller, server))
-        await until(lambda: len(server.requests) == 1)
+        await eventually(lambda: len(server.requests) == 1)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting

@@ -102,7 +102,7 @@ async def test_a_stranger_is_told_nothing(tmp_path: Path, names: list[str], unti
 
 async def test_a_server_without_tls(server: RawServer) -> None:
     server.then(says(whole()))
-    async with upstream() as caller:
+    async with upstream(replace(LIMITS, connect_s=0.5)) as caller:
         with pytest.raises(UpstreamFailed):
             await caller.post(f"https://127.0.0.1:{server.port}", "/", b"", None)
     assert server.requests == []

@@ -5,7 +5,7 @@ import socket
 from typing import Any
 
 import pytest
-from http_server import LIMITS, Peer, RawServer, ask, close, gone, says, until, upstream, whole
+from http_server import LIMITS, Peer, RawServer, ask, close, gone, says, upstream, whole
 from msgspec.structs import replace
 
 from tallystick.base.errors import UpstreamFailed
@@ -14,6 +14,7 @@ from tallystick.gateway.http.address import Address
 from tallystick.gateway.http.connection import Connection, Waits
 from tallystick.gateway.http.dial import Dialler
 from tallystick.gateway.upstream import Upstream
+from tests.patience import eventually
 
 
 async def test_connections_are_used_again(server: RawServer) -> None:
@@ -87,7 +88,7 @@ async def test_one_who_stops_waiting_leaves_the_line_to_the_others(server: RawSe
     server.then(says(0.2, whole()), says(whole()))
     async with upstream(replace(LIMITS, connections_max=1)) as caller:
         calls = [asyncio.create_task(ask(caller, server)) for _ in range(3)]
-        await until(lambda: len(server.requests) == 1)
+        await eventually(lambda: len(server.requests) == 1)
         calls[1].cancel()
         assert [await calls[0], await calls[2]] == [(200, b"hello")] * 2
     assert (server.accepted, len(server.requests)) == (1, 2)
@@ -99,7 +100,7 @@ async def test_an_idle_connection_gives_way_to_one_that_is_needed(server: RawSer
         other.then(says(whole()), gone)
         await ask(caller, server)
         await ask(caller, other)
-        await until(lambda: server.ended == 1)
+        await eventually(lambda: server.ended == 1)
         assert other.ended == 0
 
 
@@ -121,7 +122,7 @@ async def test_a_connection_that_ends_before_it_is_used(server: RawServer, monke
 
     async def dawdle(*arguments: Any) -> Any:
         made = await dial(*arguments)
-        await until(lambda: not made.is_open())
+        await eventually(lambda: not made.is_open())
         await asyncio.sleep(0.01)
         return made
 
@@ -139,8 +140,8 @@ async def test_connections_that_nobody_needs_are_closed(server: RawServer, monke
     server.then(says(whole()), gone)
     async with upstream(replace(LIMITS, between_s=1)) as caller:
         await ask(caller, server)
-        await until(lambda: server.ended == 1)
-        await until(lambda: not caller._pool._idle)
+        await eventually(lambda: server.ended == 1)
+        await eventually(lambda: not caller._pool._idle)
 
 
 async def test_a_stop_breaks_off_what_runs(server: RawServer) -> None:
@@ -148,7 +149,7 @@ async def test_a_stop_breaks_off_what_runs(server: RawServer) -> None:
     caller = Upstream(LIMITS)
     await caller.start()
     call = asyncio.create_task(ask(caller, server))
-    await until(lambda: len(server.requests) == 1)
+    await eventually(lambda: len(server.requests) == 1)
     await caller.stop()
     with pytest.raises(UpstreamFailed):
         await call

@@ -68,7 +68,7 @@ def test_a_request_that_was_never_begun_leaves_the_key_free(shop, key):
 
 
 async def test_at_the_same_time_is_a_conflict(sandbox, raw, key):
-    await sandbox.control("faults", kind="slow", seconds=0.5)
+    await sandbox.control("faults", kind="slow", seconds=2)
     headers = {"idempotency-key": key}
 
     async def create(delay):
