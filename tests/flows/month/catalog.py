@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tests.payments.billing.subscriber import CATALOG as PLANS
+from tests.payments.meters.metered import METERED
+
 CREDIT: Final = 10**9
 CENT: Final = 10**7
 FEW: Final = 2
@@ -43,42 +46,7 @@ free_days = 60
 code = "FEW"
 free_credits = 3
 redemptions_max = {FEW}
-
-[[plan]]
-slug = "starter"
-name = "Starter"
-strategy = "included"
-price = 29
-[[plan.meters]]
-meter = "requests"
-allowance = 10_000
-
-[[plan]]
-slug = "growth"
-name = "Growth"
-strategy = "flat"
-price = 99
-tier = "pro"
-grace_days = 10
-
-[[plan]]
-slug = "tried"
-name = "Tried first"
-strategy = "flat"
-price = 49
-trial_days = 14
-
-[[plan]]
-slug = "metered"
-name = "Metered"
-strategy = "custom"
-charges_models = false
-usage_billing = "stripe"
-price = 10
-[[plan.meters]]
-meter = "agent_sessions"
-overage = {{ price = 0.50 }}
-"""
+{PLANS}{METERED}"""
 
 
 def price_and_credits(given: Mapping[str, Any]) -> tuple[int, int]:
