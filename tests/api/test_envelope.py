@@ -32,6 +32,10 @@ async def api():
     async def later() -> None:
         raise RateLimited("Too many.", 7)
 
+    @app.post("/named")
+    async def named(body: dict[str, str]) -> dict[str, str]:
+        return body
+
     @app.get("/typed/{number}")
     async def typed(number: int) -> int:
         return number
@@ -64,6 +68,14 @@ async def test_every_error_has_one_shape(api, method, path, status, code):
     answer = await api.request(method, path)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], bool(error["message"])) == (status, code, True)
+
+
+async def test_a_body_that_is_no_text_is_refused_like_any_other_that_is_no_json(api):
+    answer = await api.post("/named", content=b'{"name": "\xff"}', headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]) == (
+        422,
+        {"code": "invalid_request", "message": "body must be a JSON object in UTF-8", "field": "body"},
+    )
 
 
 async def test_details_are_told_and_defects_are_not(api):

@@ -166,3 +166,10 @@ async def test_an_organization_of_others_is_answered_like_none(
             )
             assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
     assert await pool.fetchval("select count(*) from api_key") == 0
+
+
+@pytest.mark.parametrize("body", ['{"name": "a", "name": "b"}', "[]", "null"])
+async def test_a_body_that_two_would_read_differently_makes_no_key(ada: httpx.AsyncClient, body: str) -> None:
+    answer = await ada.post("/api/keys", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_request")
+    assert await keys_of(ada) == []

@@ -144,7 +144,8 @@ async def test_history_is_read_page_by_page(api, ada):
     assert found == made[::-1]
     assert (await send("GET", "orders?state=credited"))[1]["orders"] == []
     assert (await send("GET", "orders?state=nonsense"))[1]["field"] == "state"
-    assert (await send("GET", "orders?cursor=%00"))[1]["field"] == "cursor"
+    for wrong in ("%00", "x", "org_06gvuo0qmdok93o0e8h41q43bg"):
+        assert (await send("GET", f"orders?cursor={wrong}"))[1]["field"] == "cursor"
 
 
 async def test_anothers_order_is_not_there(api, ada, eve):

@@ -158,6 +158,28 @@ async def test_another_organizations_are_answered_like_none(
 @pytest.mark.parametrize(
     ("body", "field"),
     [
+        ({}, "body"),
+        ({"url": None}, "url"),
+        ({"enabled": "yes"}, "enabled"),
+        ({"types": []}, "types"),
+        ({"id": 1}, "id"),
+    ],
+)
+async def test_a_change_that_says_nothing_or_nonsense_is_refused(
+    ada: httpx.AsyncClient, body: dict[str, Any], field: str
+) -> None:
+    made = await create(ada, "http://127.0.0.1:1/hooks")
+    answer = await ada.patch(f"/api/webhooks/{made['id']}", json=body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
+    (kept,) = (await ada.get("/api/webhooks")).json()["webhooks"]
+    assert kept == {name: value for name, value in made.items() if name != "secret"}
+    answer = await ada.get(f"/api/webhooks/{made['id']}/deliveries", params={"cursor": made["id"]})
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "cursor")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
         ({"types": ["*"]}, "url"), ({"url": "http://127.0.0.1:1/"}, "types"),
         ({"url": "https://169.254.169.254/", "types": ["*"]}, "url"),
         ({"url": "https://10.1.2.3/", "types": ["*"]}, "url"),

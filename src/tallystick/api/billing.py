@@ -9,6 +9,7 @@ from tallystick.api import billing_documentation as documentation
 from tallystick.api.billing_caller import CurrentBillingCaller
 from tallystick.api.dependencies import ApiDependencies, Dependencies
 from tallystick.api.exact_json import ExactJSON
+from tallystick.api.id_cursor import id_cursor
 from tallystick.base import strict_json
 from tallystick.base.errors import InvalidInput
 from tallystick.library.inputs import text
@@ -86,7 +87,7 @@ async def list_invoices(
         dependencies.pool,
         caller.organization,
         livemode=None if dependencies.stripe is None else dependencies.stripe.livemode,
-        before=cursor,
+        before=id_cursor(cursor, "in"),
         limit=limit,
     )
     following = found[-1].id if len(found) == limit else None

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from tallystick.api.exact_json import ExactJSON
-from tallystick.base.errors import RateLimited, TallystickError, Unavailable
+from tallystick.base.errors import InvalidInput, RateLimited, TallystickError, Unavailable
 
 _log = structlog.get_logger()
 
@@ -66,8 +66,15 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     return ExactJSON({"error": {"code": "invalid_request", "message": message, "field": field}}, status_code=422)
 
 
-async def _http(_request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     status = HTTPStatus(error.status_code)
-    body = {"code": status.name.lower(), "message": f"{status.phrase}."}
+    if status == HTTPStatus.BAD_REQUEST:
+        # The one of FastAPI's own: bytes that are no text. Other bodies that are no JSON are a 422, too.
+        return await _refused(request, InvalidInput("body", "must be a JSON object in UTF-8"))
+    told = {
+        HTTPStatus.NOT_FOUND: "There is nothing at this address. /api/docs lists what there is.",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"This address does not take {request.method}. /api/docs lists what it takes.",
+    }
+    body = {"code": status.name.lower(), "message": told.get(status, f"{status.phrase}.")}
     return ExactJSON({"error": body}, status_code=status, headers=error.headers)

@@ -13,6 +13,7 @@ from tallystick.accounts.member import Permission, require
 from tallystick.api.dependencies import Dependencies
 from tallystick.api.exact_json import ExactJSON
 from tallystick.api.signed_in import CurrentMember
+from tallystick.api.unambiguous import UNAMBIGUOUS
 from tallystick.ledger.audit import unnamed
 
 router = APIRouter(prefix="/api/keys", tags=["keys"])
@@ -62,7 +63,7 @@ async def list_keys(
     return ExactJSON(KeysAnswer(keys=[_shown(key) for key in keys], next=following))
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[UNAMBIGUOUS])
 async def create_key(body: CreateKeyBody, current: CurrentMember, dependencies: Dependencies) -> Response:
     """A new key. `key` in the answer is the secret, shown this once. With the scope `billing`, which needs that
     permission, it may also use `/api/billing/*`."""

@@ -11,8 +11,8 @@ from tallystick.api.client_address import client_address
 from tallystick.api.dependencies import Dependencies
 from tallystick.api.exact_fields import amount, exact_fields
 from tallystick.api.exact_json import ExactJSON
+from tallystick.api.id_cursor import id_cursor
 from tallystick.base.errors import InvalidInput, Unavailable
-from tallystick.base.ids import is_text_id
 from tallystick.library.inputs import text
 from tallystick.payments.orders.life import STATES
 from tallystick.payments.orders.order import Buyer, find, orders_of
@@ -67,13 +67,12 @@ async def list_orders(
     state: str | None = None,
 ) -> Response:
     """The organization's orders, the newest first. `next_cursor` asks for the next page."""
-    if cursor is not None and not is_text_id(cursor):
-        raise InvalidInput("cursor", "must be the next_cursor of an earlier answer")
+    before = id_cursor(cursor, "ord")
     if state is not None and state not in STATES:
         raise InvalidInput("state", f"must be one of {', '.join(STATES)}")
     # One more than asked for tells whether there is a next page.
     found = await orders_of(
-        dependencies.pool, organization=caller.organization, state=state, before=cursor, limit=limit + 1
+        dependencies.pool, organization=caller.organization, state=state, before=before, limit=limit + 1
     )
     page = found[:limit]
     return ExactJSON(

@@ -10,8 +10,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from tallystick.api.billing_caller import CurrentBillingCaller
 from tallystick.api.dependencies import ApiDependencies, Dependencies
 from tallystick.api.exact_json import ExactJSON
+from tallystick.api.id_cursor import id_cursor
 from tallystick.api.unambiguous import UNAMBIGUOUS
-from tallystick.base.errors import Unavailable
+from tallystick.base.errors import InvalidInput, Unavailable
 from tallystick.base.sealed import Sealer
 from tallystick.notices import delivery, endpoint
 from tallystick.notices.delivery import State
@@ -88,7 +89,12 @@ async def change_webhook(
     webhook_id: str, body: ChangeBody, caller: CurrentBillingCaller, dependencies: Dependencies
 ) -> Response:
     """Change where it is, what it gets, or whether it gets anything. What waits for one that is disabled has failed."""
-    changes = body.model_dump(exclude_none=True)
+    changes = body.model_dump(exclude_unset=True)
+    if not changes:
+        raise InvalidInput("body", "must have url, types, description or enabled")
+    for name, value in changes.items():
+        if value is None:
+            raise InvalidInput(name, "must not be null: leave out what is to stay")
     async with dependencies.pool.acquire() as connection:
         await endpoint.find(connection, caller.organization, webhook_id)
     if "url" in changes:
@@ -141,7 +147,7 @@ async def list_deliveries(
     async with dependencies.pool.acquire() as connection:
         # One more than asked for tells whether there is a next page.
         found = await delivery.of_endpoint(
-            connection, caller.organization, webhook_id, state=state, before=cursor, limit=limit + 1
+            connection, caller.organization, webhook_id, state=state, before=id_cursor(cursor, "whd"), limit=limit + 1
         )
     page = found[:limit]
     return ExactJSON({"deliveries": page, "next_cursor": page[-1].id if len(found) > limit else None})
