@@ -18,6 +18,7 @@ from tests.flows.month.count import check_balance, check_platform, posted_of
 from tests.flows.month.customer import Customer
 from tests.flows.month.month import Month
 from tests.flows.month.stage import Stage
+from tests.flows.month.topping_up import MONTHLY_MAX
 
 _OURS: Final[dict[str, str]] = {"unpaid": "past_due", "incomplete_expired": "canceled"}
 
@@ -172,7 +173,9 @@ async def _orders(stage: Stage, customer: Customer, there: AtStripe) -> list[str
     rows = await stage.pool.fetch(
         "select id, kind::text, state::text from payment_order where organization = $1", customer.organization
     )
-    problems = []
+    by_itself = [there.of_order[row["id"]] for row in rows if row["kind"] == "top_up" and row["id"] in there.of_order]
+    charged = sum(payment["amount_received"] for payment in by_itself)
+    problems = _unless(charged <= MONTHLY_MAX * 100, f"{customer.organization} was charged {charged} by itself")
     for row in rows:
         if row["kind"] == "manual":
             problems += _by_hand(customer, row["id"], row["state"])

@@ -45,7 +45,11 @@ def life(seed: int, number: int) -> Life:
     elif credits_ in {"is refunded", "orders packages", "redeems coupons"} or credits_.startswith("disputes"):
         # What goes back later may be more than is left: they spend before.
         began = [replace(act, day=5) if act.what in {"spend", "hold"} else act for act in began]
-    acts = [*began, *COURSES[credits_](chance), *plans.acts(plan, chance)]
+    course, planned = [*COURSES[credits_](chance)], [*plans.acts(plan, chance)]
+    if any(act.what in {"choose a top-up", "answer the bank"} for act in course):
+        # The newest card is the one that is charged by itself: a bad one comes after what needs a good one.
+        planned = [replace(act, day=max(act.day, 20)) if act.what == "another card" else act for act in planned]
+    acts = [*began, *course, *planned]
     named = [
         Act(act.day, act.what, act.name or f"{position}", act.of, act.minor, act.given)
         for position, act in enumerate(sorted(acts, key=lambda act: act.day))

@@ -9,12 +9,13 @@ from tests.flows.month.catalog import CENT
 from tests.flows.month.customer import Customer, Later, deduct, post
 from tests.flows.month.stage import Stage
 
+MONTHLY_MAX: Final = 300
 _THRESHOLD: Final = 5
 _NEWEST: Final = "select * from payment_order where organization = $1 and {} order by created_at desc limit 1"
 
 
 async def _top_up(stage: Stage, customer: Customer, act: Act) -> None:
-    wanted = {"threshold": _THRESHOLD, "amount": act.minor // 100, "monthly_max": 300, "cool_down_s": 60}
+    wanted = {"threshold": _THRESHOLD, "amount": act.minor // 100, "monthly_max": MONTHLY_MAX, "cool_down_s": 60}
     await post(stage, customer, "/api/top-up", wanted, method="PUT")
 
 
