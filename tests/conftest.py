@@ -21,6 +21,7 @@ import pytest_asyncio
 from tallystick.base.embedded_postgres import EmbeddedPostgres
 from tallystick.base.migrate import migrate
 from tallystick.base.postgres_binaries import Binaries, find_binaries, read_binaries
+from tallystick.reservations.lanes import Lanes
 from tests.database import RUN_VARIABLE, beside, create, drop
 from tests.stand_in import STRIPE, started
 from tests.trust import trust_one
@@ -163,6 +164,20 @@ async def empty_dsn(server_dsn: str, admin: asyncpg.Connection, template: str) -
 async def pool(dsn: str) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(dsn, min_size=1, max_size=10) as opened:
         yield opened
+
+
+@pytest.fixture
+async def connection(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+    async with pool.acquire() as acquired:
+        yield acquired
+
+
+@pytest.fixture
+async def lanes(dsn: str) -> AsyncIterator[Lanes]:
+    opened = Lanes(dsn)
+    await opened.start()
+    yield opened
+    await opened.stop()
 
 
 @pytest.fixture(scope="session")

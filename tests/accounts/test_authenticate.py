@@ -15,6 +15,7 @@ from tallystick.accounts.organization import Organization, OrganizationState
 from tallystick.accounts.secret_token import new_token
 from tallystick.base.changes import Changes
 from tallystick.base.errors import Unauthorized, Unavailable
+from tests.held_back import HeldBack
 from tests.patience import NEVER_S, PATIENCE_S, eventually
 from tests.questions import Questions
 
@@ -257,32 +258,6 @@ async def test_a_ring_that_can_neither_hear_nor_read_lets_nobody_in(
         return ring.cached(secret) is not None
 
     await eventually(known_again)
-
-
-class HeldBack:
-    """A pool whose connections keep an answer to themselves until `released`."""
-
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
-        self.has_answer = asyncio.Event()
-        self.released = asyncio.Event()
-
-    @contextlib.asynccontextmanager
-    async def acquire(self) -> AsyncIterator["SlowConnection"]:
-        async with self._pool.acquire() as connection:
-            yield SlowConnection(connection, self)
-
-
-class SlowConnection:
-    def __init__(self, connection: asyncpg.Connection, pool: HeldBack) -> None:
-        self._connection = connection
-        self._pool = pool
-
-    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        rows: list[asyncpg.Record] = await self._connection.fetch(sql, *arguments)
-        self._pool.has_answer.set()
-        await self._pool.released.wait()
-        return rows
 
 
 async def test_a_row_read_before_a_revocation_is_not_remembered_after_it(

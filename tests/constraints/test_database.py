@@ -5,7 +5,6 @@ from collections import Counter
 
 import asyncpg
 import msgspec
-import pytest
 from plan_file import constraints, read_plan
 
 from tallystick.base.errors import InsufficientCreditsError, QuotaExceeded
@@ -29,14 +28,6 @@ meters = [
     { meter = "dollars", cap = 0.000000090 },
 ]"""
 )
-
-
-@pytest.fixture
-async def lanes(dsn: str):
-    opened = Lanes(dsn)
-    await opened.start()
-    yield opened
-    await opened.stop()
 
 
 async def test_the_database_decides_as_the_rule_does(pool: asyncpg.Pool, lanes: Lanes) -> None:

@@ -16,18 +16,9 @@ from tallystick.metering.report import Line, RangeTooLarge, Report, queries, usa
 from tallystick.metering.shown import as_csv, as_json
 from tallystick.payments.orders.grant import grant
 from tallystick.reservations.claim import Claim
-from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.usage_record import UsageRecord
 
 RULE = PeriodRule(anchor=datetime(2026, 1, 1, tzinfo=UTC), interval="month")
-
-
-@pytest.fixture
-async def lanes(dsn):
-    opened = Lanes(dsn)
-    await opened.start()
-    yield opened
-    await opened.stop()
 
 
 @pytest.fixture

@@ -15,12 +15,6 @@ from tests.notices.receiver import Receiver, receiver
 
 
 @pytest.fixture
-async def connection(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
-    async with pool.acquire() as acquired:
-        yield acquired
-
-
-@pytest.fixture
 async def org(connection: asyncpg.Connection) -> str:
     made = await organization.create(connection, name="Ada's lab")
     return str(made.id)

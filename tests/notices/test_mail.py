@@ -4,7 +4,7 @@ import asyncio
 import email
 import email.policy
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -62,12 +62,6 @@ def server(mailbox: Mailbox) -> Iterator[MailServer]:
     controller.start()
     yield parse_url(f"smtp://ada:p%40ss%2Fword@127.0.0.1:{port}")
     controller.stop()
-
-
-@pytest.fixture
-async def connection(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
-    async with pool.acquire() as acquired:
-        yield acquired
 
 
 async def pass_time(connection: asyncpg.Connection) -> None:

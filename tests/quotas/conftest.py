@@ -1,6 +1,6 @@
 """An organization with an account, constraints documents of its own, and writers on a real database."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import asyncpg
@@ -10,15 +10,6 @@ import pytest
 from tallystick.accounts import organization
 from tallystick.catalog.plan import PlanRates
 from tallystick.constraints.constraints import Constraints, PeriodRule
-from tallystick.reservations.lanes import Lanes
-
-
-@pytest.fixture
-async def lanes(dsn: str) -> AsyncIterator[Lanes]:
-    started = Lanes(dsn)
-    await started.start()
-    yield started
-    await started.stop()
 
 
 @pytest.fixture

@@ -18,14 +18,6 @@ async def use(lanes: Lanes, account: int, feature: str, limit: int) -> int:
     return admitted.used[0]
 
 
-@pytest.fixture
-async def lanes(dsn: str):
-    opened = Lanes(dsn)
-    await opened.start()
-    yield opened
-    await opened.stop()
-
-
 async def age(connection: asyncpg.Connection, hours: int) -> None:
     await connection.execute("update feature_use set at = at - make_interval(hours => $1)", hours)
     await connection.execute("update feature_counter set last_at = last_at - make_interval(hours => $1)", hours)

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import msgspec
@@ -9,12 +9,6 @@ from tallystick.accounts.organization import Organization
 from tallystick.catalog.publish import apply
 from tallystick.constraints.constraints import Constraints
 from tests.subscriptions.shop import CATALOG, LONG_AGO
-
-
-@pytest.fixture
-async def connection(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
-    async with pool.acquire() as acquired:
-        yield acquired
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tallystick.subscriptions.live import LiveConstraints
 from tallystick.subscriptions.pause import pause
 from tallystick.subscriptions.publish import publish_constraints
 from tallystick.subscriptions.subscribe import subscribe
+from tests.held_back import HeldBack
 from tests.patience import NEVER_S, PATIENCE_S, eventually
 from tests.questions import Questions
 from tests.subscriptions.shop import CATALOG, at
@@ -305,32 +306,6 @@ async def test_what_was_only_doubted_holds(server_dsn, dsn, connection, acme, li
     await eventually(lambda: documents.cached(acme.id) is None)
     async with database_away(server_dsn, dsn):
         assert await documents.find(acme.id) == known
-
-
-class HeldBack:
-    """A pool whose connections keep an answer to themselves until `released`."""
-
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
-        self.has_answer = asyncio.Event()
-        self.released = asyncio.Event()
-
-    @contextlib.asynccontextmanager
-    async def acquire(self) -> AsyncIterator["SlowConnection"]:
-        async with self._pool.acquire() as connection:
-            yield SlowConnection(connection, self)
-
-
-class SlowConnection:
-    def __init__(self, connection: asyncpg.Connection, pool: HeldBack) -> None:
-        self._connection = connection
-        self._pool = pool
-
-    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        rows: list[asyncpg.Record] = await self._connection.fetch(sql, *arguments)
-        self._pool.has_answer.set()
-        await self._pool.released.wait()
-        return rows
 
 
 async def test_a_document_read_before_a_change_is_not_remembered_after_it(dsn, pool, connection, acme):

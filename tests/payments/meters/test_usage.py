@@ -1,11 +1,9 @@
 """Usage as charges, events and calls through the ledger's lanes leave it, counted as Stripe and the billing page do."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
-import pytest
 
 from tallystick.base.changes import Changes
 from tallystick.base.ids import new_id
@@ -20,14 +18,6 @@ from tallystick.subscriptions.live import LiveConstraints
 from tests.payments.meters.metered import SESSIONS, TOKENS, Metered
 
 SOON = timedelta(minutes=5)
-
-
-@pytest.fixture
-async def lanes(dsn: str) -> AsyncIterator[Lanes]:
-    opened = Lanes(dsn)
-    await opened.start()
-    yield opened
-    await opened.stop()
 
 
 async def call(lanes: Lanes, acme: Metered, input_tokens: int, output_tokens: int, *, free: bool = False) -> None:
