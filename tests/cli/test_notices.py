@@ -139,6 +139,7 @@ def test_the_whole_log_is_exported_with_what_vouches_for_it(tallystick, acts, ds
     assert len(rows) == 2501
     assert rows[-1][rows[0].index("subject")] == '\'=HYPERLINK("http://evil")'
     assert tallystick("audit", "export", "--since", "2999-01-01") == ""
+    assert "no such user or organization" in tallystick("audit", "export", "--organization", "org_x", code=1)
     (last,) = tallystick("audit", "list", "--limit", "1", "--json")
     assert last["subject"].startswith("=HYPERLINK")
 

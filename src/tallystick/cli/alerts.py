@@ -38,7 +38,9 @@ def show_alerts(org: Org, as_json: AsJson = False) -> None:
 
 def set_alerts(
     org: Org,
-    thresholds: Annotated[list[str] | None, typer.Argument(help="Balances in credits, such as 20 5.")] = None,
+    thresholds: Annotated[
+        list[str] | None, typer.Argument(help="Balances in credits, such as 20 5; none at all ends the alerts.")
+    ] = None,
     by: By = None,
     as_json: AsJson = False,
 ) -> None:

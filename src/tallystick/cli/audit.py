@@ -7,15 +7,17 @@ from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 import asyncpg
+import msgspec
 import typer
 
 from tallystick.base import strict_json
+from tallystick.cli.for_organization import named
 from tallystick.cli.output import AsJson, show, table, with_books
 from tallystick.ledger.audit_log import AuditEvent, Filter, from_the_beginning, newest
 from tallystick.ledger.verify import Block, newest_block
 from tallystick.settings import Settings
 
-Organization = Annotated[str | None, typer.Option(help="Only what concerns this organization (org_...).")]
+Organization = Annotated[str | None, typer.Option(help="Only what concerns this organization, or this user's.")]
 Act = Annotated[str | None, typer.Option(help="Only this act, or a pattern such as order.*")]
 Subject = Annotated[str | None, typer.Option(help="Only what was done to this: an order's id, a key's id.")]
 Since = Annotated[datetime | None, typer.Option(help="Only from then on (UTC).")]
@@ -48,7 +50,8 @@ def list_events(
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> list[AuditEvent]:
         async with pool.acquire() as connection:
-            return [*await newest(connection, wanted, before=before, limit=limit)]
+            asked = await _of_one(connection, wanted)
+            return [*await newest(connection, asked, before=before, limit=limit)]
 
     found = with_books(work)
     show(
@@ -80,7 +83,7 @@ def export(
     async def work(pool: asyncpg.Pool, _settings: Settings) -> tuple[int, Block | None]:
         count = 0
         async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-            async for event in from_the_beginning(connection, wanted):
+            async for event in from_the_beginning(connection, await _of_one(connection, wanted)):
                 write(event)
                 count += 1
             return count, await newest_block(connection)
@@ -122,6 +125,10 @@ def _filter(
     organization: str | None, act: str | None, subject: str | None, since: datetime | None, until: datetime | None
 ) -> Filter:
     return Filter(organization=organization, act=act, subject=subject, since=_utc(since), until=_utc(until))
+
+
+async def _of_one(connection: asyncpg.Connection, wanted: Filter) -> Filter:
+    return msgspec.structs.replace(wanted, organization=await named(connection, wanted.organization))
 
 
 def _utc(moment: datetime | None) -> datetime | None:

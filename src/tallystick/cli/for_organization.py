@@ -21,3 +21,12 @@ def run_for(org: str, work: Callable[[asyncpg.Connection, str], Awaitable[Result
             return await work(connection, payer)
 
     return with_books(run)
+
+
+async def named(connection: asyncpg.Connection, org: str | None) -> str | None:
+    """The id of the organization that an option names, which may be a user's. Raises NotFound: of one that is none
+    nothing would be found, as if it had done nothing."""
+    if org is None:
+        return None
+    organization, _account = await resolve_payer(connection, org)
+    return organization

@@ -127,7 +127,8 @@ def _print_tables(found: Comparison, done: Mended | None) -> None:
     if done is not None:
         console.print(f"\n{done.collected} reports written, {done.sent} sent, {done.canceled} taken back.")
     if not found.differences:
-        console.print("\n[green]Stripe has what was used.[/green]")
+        agreed = "Stripe has what was used." if found.periods else "Nothing was used that Stripe bills."
+        console.print(f"\n[green]{agreed}[/green]" if found.periods or done else f"[green]{agreed}[/green]")
         return
     console.print(f"\n[red]{len(found.differences)} differences:[/red]")
     for organization in dict.fromkeys(one.organization for one in found.differences):

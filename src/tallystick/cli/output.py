@@ -75,8 +75,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
         [cell if isinstance(cell, Text) else Text("" if cell is None else str(cell)) for cell in row] for row in rows
     ]
     for index, column in enumerate(columns):
-        # An id stays whole, to be copied and found: a table gets wider than its terminal rather than divide a word.
-        words = [word for row in cells for word in row[index].plain.split()]
+        # An id stays whole, to be copied and found, and so does a moment: a table gets wider than its terminal rather
+        # than divide one.
+        whole = column.endswith("(UTC)")
+        words = [word for row in cells for word in ([row[index].plain] if whole else row[index].plain.split())]
         drawn.add_column(
             column.lstrip(">"),
             justify="right" if column.startswith(">") else "left",

@@ -69,10 +69,12 @@ def set_apart(
     payment: Annotated[str, typer.Argument(help="A payment at Stripe, such as pi_...")],
     reason: Annotated[str, typer.Option(help="What it was for; kept in the audit log.")],
     by: By = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say that a payment is none of our orders: its money stands apart, and is a difference no more."""
     with_books(lambda pool, _settings: foreign.set_apart(pool, payment, reason=reason, by=operator(by)))
-    console.print(f"{payment} stands apart from the next run on.")
+    told = f"{payment} stands apart from the next run on."
+    show({"payment": payment, "set_apart": True}, as_json, lambda: console.print(told, markup=False))
 
 
 def events(
@@ -110,10 +112,11 @@ def dismiss(
     event: EventId,
     reason: Annotated[str, typer.Option(help="What was done about it instead; kept in the audit log.")],
     by: By = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say that an event was seen to, and is a difference no more. Nothing is done for it."""
     with_books(lambda pool, _settings: dismiss_event(pool, event, reason=reason, by=operator(by)))
-    console.print(f"{event} is dismissed.", markup=False)
+    show({"id": event, "dismissed": True}, as_json, lambda: console.print(f"{event} is dismissed.", markup=False))
 
 
 def _connected(pool: asyncpg.Pool, settings: Settings) -> tuple[StripeClient, Inbox]:

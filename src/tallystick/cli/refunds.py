@@ -8,9 +8,9 @@ import asyncpg
 import msgspec
 import typer
 
-from tallystick.accounts.organization import resolve_payer
 from tallystick.base.errors import InvalidInput, Misconfigured
 from tallystick.base.money import format_amount, parse_amount, to_decimal, to_minor
+from tallystick.cli.for_organization import named
 from tallystick.cli.operator import By, operator
 from tallystick.cli.output import AsJson, console, fields, show, table, with_books
 from tallystick.payments.debts.debt import Debt, debts
@@ -101,7 +101,7 @@ def list_refunds(org: Organization = None, order: OrderId = None, limit: Limit =
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> list[Refund]:
         async with pool.acquire() as connection:
-            organization = await _named(connection, org)
+            organization = await named(connection, org)
             return await refunds_known.list_refunds(connection, organization=organization, order_id=order, limit=limit)
 
     found = with_books(work)
@@ -125,7 +125,7 @@ def show_refund(
         return await refunds_known.find(pool, refund)
 
     found = with_books(work)
-    show(_as_dict(found), as_json, lambda: fields(_as_dict(found)))
+    show(_as_dict(found), as_json, lambda: fields(_in_text(found)))
 
 
 def list_disputes(org: Organization = None, order: OrderId = None, limit: Limit = 50, as_json: AsJson = False) -> None:
@@ -133,7 +133,7 @@ def list_disputes(org: Organization = None, order: OrderId = None, limit: Limit 
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> list[Dispute]:
         async with pool.acquire() as connection:
-            organization = await _named(connection, org)
+            organization = await named(connection, org)
             return await disputes_known.list_disputes(
                 connection, organization=organization, order_id=order, limit=limit
             )
@@ -157,7 +157,7 @@ def show_dispute(dispute: DisputeId, as_json: AsJson = False) -> None:
         return await disputes_known.find(pool, dispute)
 
     found = with_books(work)
-    show(_as_dict(found), as_json, lambda: fields(_as_dict(found)))
+    show(_as_dict(found), as_json, lambda: fields(_in_text(found)))
 
 
 def submit_evidence(
@@ -203,7 +203,7 @@ def list_debts(
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> list[Debt]:
         async with pool.acquire() as connection:
-            organization = await _named(connection, org)
+            organization = await named(connection, org)
             return [*await debts(connection, organization=organization, only_open=not everything, limit=limit)]
 
     found = with_books(work)
@@ -256,12 +256,16 @@ def _client(settings: Settings) -> StripeClient | None:
     return StripeClient(key, api_base=settings.stripe_api_base) if key else None
 
 
-async def _named(connection: asyncpg.Connection, org: str | None) -> str | None:
-    return None if org is None else (await resolve_payer(connection, org))[0]
-
-
 def _as_dict(found: Refund | Dispute) -> dict[str, object]:
     return msgspec.structs.asdict(found)
+
+
+def _in_text(found: Refund | Dispute) -> dict[str, object]:
+    """For people, who do not count in cents."""
+    told = _as_dict(found).items()
+    return {"amount" if name == "amount_minor" else name: value for name, value in told} | {
+        "amount": _money(found.amount_minor)
+    }
 
 
 def _debt(debt: Debt) -> dict[str, object]:
