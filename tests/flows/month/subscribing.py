@@ -59,8 +59,12 @@ async def _another_card(stage: Stage, customer: Customer, act: Act) -> None:
 
 
 async def _pay_invoice(stage: Stage, customer: Customer, act: Act) -> None:
+    """Who subscribed days late has nothing to pay yet, and a good card by then."""
+    subscription = customer.subscriptions[act.of]
+    if not (await stage.stripe.v1.invoices.list_async({"subscription": subscription, "status": "open"})).data:
+        return
     bill = await stage.pool.fetchval(
-        "select id from stripe_invoice where subscription = $1 and status = 'open'", customer.subscriptions[act.of]
+        "select id from stripe_invoice where subscription = $1 and status = 'open'", subscription
     )
     if bill is None:
         raise Later("there is no open invoice")
