@@ -51,6 +51,17 @@ def test_from_a_trial_to_the_end(tallystick, org):
     assert "plan_change_scheduled" in tallystick("subscriptions", "show", org)
 
 
+def test_who_has_not_paid_keeps_access_for_the_days_of_grace(tallystick, org):
+    tallystick("subscriptions", "start", org, "--plan", "starter", "--trial-days", "0")
+    assert tallystick("subscriptions", "past-due", org).startswith("Past due since ")
+    (late,) = tallystick("subscriptions", "list", "--json")
+    assert (late["status"], late["grace_ends_at"] > late["past_due_since"]) == ("past_due", True)
+    assert tallystick("constraints", "show", org, "--json")["access"] is True
+    assert tallystick("subscriptions", "paid", org) == "Nothing is past due. The subscription is active.\n"
+    assert tallystick("subscriptions", "list", "--json")[0]["past_due_since"] is None
+    assert "no such user or organization" in tallystick("subscriptions", "past-due", "org_nobody", code=1)
+
+
 def test_a_move_to_the_newest_version(tallystick, org, tmp_path):
     tallystick("subscriptions", "start", org, "--plan", "starter")
     (tmp_path / "catalog.toml").write_text(DEARER)

@@ -1,6 +1,6 @@
 """Provider secrets at rest, sealed and bound to the row they are in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -72,12 +72,6 @@ async def get(connection: asyncpg.Connection, sealer: Sealer, *, owner: str, nam
     """The secret, or None where there is none; raises SealBroken for one that was sealed in another place."""
     row = await queries.find_credential(connection, owner=owner, name=name)
     return None if row is None else _open(sealer, owner, name, row)
-
-
-async def get_all(connection: asyncpg.Connection, sealer: Sealer, *, owner: str) -> Mapping[str, str]:
-    """Every secret of the owner, by name."""
-    rows = [row async for row in queries.credentials_of(connection, owner=owner)]
-    return {row["name"]: _open(sealer, owner, row["name"], row) for row in rows}
 
 
 async def list_shown(connection: asyncpg.Connection, *, owner: str) -> Sequence[Credential]:

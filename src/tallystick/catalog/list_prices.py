@@ -1,7 +1,6 @@
 """Cost, price and margin of every model, for the operator who decides what to sell."""
 
 from datetime import datetime
-from fractions import Fraction
 
 import asyncpg
 import msgspec
@@ -26,11 +25,6 @@ class PriceLine(msgspec.Struct, frozen=True, kw_only=True):
     margins: tuple[Margin, ...]
     allow_loss: bool
     is_sold: bool
-
-    @property
-    def lowest(self) -> Fraction | None:
-        """The smallest share of the price that is kept, over all kinds; negative where one sells below cost."""
-        return min((share for margin in self.margins if (share := margin.share) is not None), default=None)
 
 
 async def list_prices(connection: asyncpg.Connection, now: datetime) -> list[PriceLine]:

@@ -11,9 +11,8 @@ import structlog
 from tallystick.base.database import load_queries
 from tallystick.base.errors import NotFound
 from tallystick.catalog.book import Book
-from tallystick.catalog.document import CostProfile, CredentialReference, EntryKind, Price, Provider, decode, reprice
+from tallystick.catalog.document import CredentialReference, EntryKind, Provider, decode
 from tallystick.catalog.plan import Plan
-from tallystick.catalog.price import Usage
 from tallystick.catalog.timeline import Version
 
 queries = load_queries(__file__, "read.sql")
@@ -68,15 +67,6 @@ async def plan_version(connection: asyncpg.Connection, id_: int) -> Plan:
 async def history(connection: asyncpg.Connection, kind: EntryKind, name: str) -> Sequence[Version]:
     """Every version of one name, the newest first; empty where it was never published."""
     return [_version(row) async for row in queries.history(connection, kind=kind, name=name)]
-
-
-async def recompute(connection: asyncpg.Connection, cost_id: int, price_id: int, usage: Usage) -> tuple[int, int]:
-    """The cost and the charge, in nanocredits, of recorded usage under the versions recorded with it."""
-    cost = (await version(connection, cost_id)).document
-    price = (await version(connection, price_id)).document
-    if not isinstance(cost, CostProfile) or not isinstance(price, Price):
-        raise NotFound(f"Catalog versions {cost_id} and {price_id} are not a cost profile and a price.")
-    return reprice(cost, price, usage)
 
 
 def _version(row: asyncpg.Record) -> Version:

@@ -23,6 +23,7 @@ from tallystick.settings import Settings
 from tallystick.subscriptions import subscription
 from tallystick.subscriptions.cancel import cancel
 from tallystick.subscriptions.change_plan import Changed, When, change_plan
+from tallystick.subscriptions.dunning import mark_active, mark_past_due
 from tallystick.subscriptions.move import Moved, move, move_all
 from tallystick.subscriptions.pause import pause, resume
 from tallystick.subscriptions.publish import find_subscriber
@@ -40,6 +41,8 @@ def register(app: typer.Typer) -> None:
     group.command("cancel")(cancel_one)
     group.command("pause")(pause_one)
     group.command("resume")(resume_one)
+    group.command("past-due")(past_due)
+    group.command("paid")(paid)
     group.command("list")(list_all)
     group.command("show")(show_one)
     group.command("move")(move_some)
@@ -105,6 +108,20 @@ def resume_one(org: Org, by: By = None, as_json: AsJson = False) -> None:
     who = operator(by)
     after = run_for(org, lambda connection, payer: resume(connection, payer, by=who))
     _show(after, as_json, f"The subscription is {after.status}.")
+
+
+def past_due(org: Org, by: By = None, as_json: AsJson = False) -> None:
+    """Note that a plan you bill yourself is not paid: access ends when the plan's days of grace are over."""
+    who = operator(by)
+    after = run_for(org, lambda connection, payer: mark_past_due(connection, payer, by=who))
+    _show(after, as_json, f"Past due since {_moment(after.past_due_since)}: access until {_moment(after.grace_ends_at)}.")
+
+
+def paid(org: Org, by: By = None, as_json: AsJson = False) -> None:
+    """Note that what was past due is paid."""
+    who = operator(by)
+    after = run_for(org, lambda connection, payer: mark_active(connection, payer, by=who))
+    _show(after, as_json, f"Nothing is past due. The subscription is {after.status}.")
 
 
 def list_all(

@@ -9,7 +9,7 @@ import pytest
 from tallystick.base.errors import Conflict
 from tallystick.catalog.publish import apply
 from tallystick.constraints.subscriber import Overrides
-from tallystick.payments.billing.invoice import invoice_of_payment, invoices
+from tallystick.payments.billing.invoice import invoices
 from tallystick.payments.billing.linked import linked
 from tallystick.subscriptions.advance import advance
 from tallystick.subscriptions.cancel import cancel
@@ -240,12 +240,10 @@ async def test_who_is_no_customer_of_ours_is_left_alone(subscriber, pool):
 async def test_a_payment_leads_to_its_invoice(subscriber, pool):
     await subscriber.subscribe("growth")
     await subscriber.hear()
-    (intent,) = [row["payment_intent"] for row in await pool.fetch("select * from stripe_invoice_payment")]
-    async with pool.acquire() as connection:
-        found = await invoice_of_payment(connection, intent)
-        assert await invoice_of_payment(connection, "pi_of_others") is None
+    (invoice,) = [row["invoice"] for row in await pool.fetch("select * from stripe_invoice_payment")]
+    (found,) = await invoices(pool, subscriber.organization, livemode=False)
     assert (found.organization, found.amount_paid_minor, found.status) == (subscriber.organization, 9900, "paid")
-    assert [one.id for one in await invoices(pool, subscriber.organization, livemode=False)] == [found.id]
+    assert found.id == invoice
     assert await invoices(pool, subscriber.organization, livemode=False, before=found.id) == []
 
 

@@ -10,7 +10,7 @@ from tallystick.base.database import load_queries
 from tallystick.base.ids import id_for_request, is_text_id
 from tallystick.base.money import from_minor
 from tallystick.ledger import audit
-from tallystick.ledger.account import PlatformAccount, count_lanes, lane_of, platform_account
+from tallystick.ledger.account import PlatformAccount, beside
 from tallystick.ledger.post import Transfer, post
 from tallystick.notices.emit import emit
 from tallystick.payments.stripe.invoice import InvoiceStanding, StripeInvoice
@@ -51,12 +51,6 @@ async def keep_invoice(
     return None
 
 
-async def invoice_of_payment(connection: asyncpg.Connection, payment_intent: str) -> Invoice | None:
-    """The invoice that this payment paid, or was to pay."""
-    row = await queries.of_payment(connection, payment_intent=payment_intent)
-    return None if row is None else _read(row)
-
-
 async def invoices(
     connection: asyncpg.Connection | asyncpg.Pool,
     organization: str,
@@ -74,17 +68,17 @@ async def invoices(
 
 
 async def _book(connection: asyncpg.Connection, seen: StripeInvoice, organization: str) -> None:
-    lane = lane_of(await queries.account(connection, organization=organization), await count_lanes(connection))
+    account = await queries.account(connection, organization=organization)
     through_stripe = seen.amount_paid_minor - seen.amount_elsewhere_minor
     came = ((PlatformAccount.STRIPE_CLEARING, through_stripe), (PlatformAccount.BANK, seen.amount_elsewhere_minor))
-    revenue = platform_account(PlatformAccount.PLAN_REVENUE, lane)
+    revenue = await beside(connection, PlatformAccount.PLAN_REVENUE, account)
     operation = id_for_request("stripe_invoice", seen.id)
     await post(
         connection,
         operation=operation,
         kind="income",
         transfers=[
-            Transfer(debit=platform_account(where, lane), credit=revenue, amount=from_minor(minor))
+            Transfer(debit=await beside(connection, where, account), credit=revenue, amount=from_minor(minor))
             for where, minor in came
             if minor
         ],

@@ -31,10 +31,6 @@ update stripe_invoice set operation = :operation where id = :id;
 -- name: account$
 select account from organization where id = :organization;
 
--- name: of_payment^
-select i.* from stripe_invoice_payment p join stripe_invoice i on i.id = p.invoice
-where p.payment_intent = :payment_intent;
-
 -- name: list_page
 select * from stripe_invoice
 where organization = :organization and livemode = coalesce(:livemode, livemode)

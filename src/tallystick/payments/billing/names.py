@@ -6,11 +6,6 @@ def event_name(meter: str) -> str:
     return f"tallystick_{meter}"
 
 
-def tokens_meter(provider: str) -> str:
-    """The meter of the tokens of one provider's models, whose rate is its own."""
-    return f"llm_tokens_{provider}"
-
-
 def product_id(slug: str, meter: str | None = None) -> str:
     """The product that stands for a plan, or for one meter of it, in all of its versions: an invoice names its lines
     after products. No slug has an underscore."""
