@@ -17,7 +17,7 @@ queries = load_queries(__file__, "audit_log.sql")
 _PAGE: Final = 1000
 _WORD_MAX: Final = 200
 _SEQ_MAX: Final = 2**63 - 1
-_OPERATOR_FIELD: Final = re.compile(rb'("[a-z_]+_by":)"operator:[^"\\]*"')
+_OPERATOR_NAME: Final = re.compile(rb'(?<!\\)"operator:[A-Za-z0-9._@+-]+"')
 
 
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def for_customers(event: AuditEvent) -> AuditEvent:
-    """Without the names of the people who work here, which stand in `by` and in fields such as approved_by."""
+    """Without the names of the people who work here: they stand in `by` and in fields such as approved_by."""
     return msgspec.structs.replace(
         event, by=unnamed(event.by), before=_unnamed_fields(event.before), after=_unnamed_fields(event.after)
     )
@@ -85,8 +85,8 @@ async def _page(
 
 
 def _unnamed_fields(state: msgspec.Raw | None) -> msgspec.Raw | None:
-    # A text that somebody wrote so has its quotation marks escaped, and is left alone.
-    return state and msgspec.Raw(_OPERATOR_FIELD.sub(rb'\1"operator"', bytes(state)))
+    # As a whole value only: in a text that quotes one the quotation marks are escaped.
+    return state and msgspec.Raw(_OPERATOR_NAME.sub(b'"operator"', bytes(state)))
 
 
 def _asked(wanted: Filter) -> dict[str, object]:
@@ -95,6 +95,8 @@ def _asked(wanted: Filter) -> dict[str, object]:
         if word is not None and not (0 < len(word) <= _WORD_MAX and word.isprintable()):
             raise InvalidInput(field, f"must be a printable text of 1 to {_WORD_MAX} characters")
     act = wanted.act or ""
+    if "*" in act.removesuffix(".*"):
+        raise InvalidInput("act", "must be an act such as order.approved, or a pattern such as order.*")
     is_pattern = act.endswith(".*")
     return {
         "organization": wanted.organization,
