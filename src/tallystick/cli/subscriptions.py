@@ -114,7 +114,8 @@ def past_due(org: Org, by: By = None, as_json: AsJson = False) -> None:
     """Note that a plan you bill yourself is not paid: access ends when the plan's days of grace are over."""
     who = operator(by)
     after = run_for(org, lambda connection, payer: mark_past_due(connection, payer, by=who))
-    _show(after, as_json, f"Past due since {_moment(after.past_due_since)}: access until {_moment(after.grace_ends_at)}.")
+    since, until = _moment(after.past_due_since), _moment(after.grace_ends_at)
+    _show(after, as_json, f"Past due since {since}: access until {until}.")
 
 
 def paid(org: Org, by: By = None, as_json: AsJson = False) -> None:
