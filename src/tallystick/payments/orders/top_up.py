@@ -154,8 +154,9 @@ async def stop_after_money_back(
         organization,
         subject="Your automatic top-ups stand still",
         body=(
-            f"A payment of yours was {reason}, and the credits that it had bought were taken back.\n\n"
-            "So that your card is not charged again for them, automatic top-ups stand still until you set them again.\n"
+            f"A payment of yours was {reason}.\n\n"
+            "So that your card is not charged again for what went back, automatic top-ups stand still until you set them "
+            "again.\n"
         ),
         key=f"top-up stopped {organization} {at.isoformat()}",
     )
