@@ -155,8 +155,8 @@ async def stop_after_money_back(
         subject="Your automatic top-ups stand still",
         body=(
             f"A payment of yours was {reason}.\n\n"
-            "So that your card is not charged again for what went back, automatic top-ups stand still until you set them "
-            "again.\n"
+            "So that your card is not charged again for what went back, automatic top-ups stand still until you set "
+            "them again.\n"
         ),
         key=f"top-up stopped {organization} {at.isoformat()}",
     )
