@@ -42,6 +42,11 @@ async def watched(dsn: str, poll_interval_s: float, **callbacks: Callable[[str],
         await changes.stop()
 
 
+async def heard_once_more(changes: Changes) -> None:
+    before = changes.heard_at
+    await eventually(lambda: changes.heard_at > before)
+
+
 async def drop_listeners(pool: asyncpg.Pool) -> int:
     rows = await pool.fetch(
         "select pg_terminate_backend(pid) from pg_stat_activity"
@@ -142,8 +147,7 @@ async def test_a_database_that_cannot_be_pruned_is_still_heard(dsn: str, pool: a
     await pool.execute(f'alter database "{name}" set default_transaction_read_only = on')
     async with watched(dsn, 0.01) as changes:
         for _ in range(3):
-            heard_before = changes.heard_at
-            await eventually(lambda heard_before=heard_before: changes.heard_at > heard_before)
+            await heard_once_more(changes)
 
 
 async def test_a_database_that_is_not_there_stops_the_start(dsn: str) -> None:

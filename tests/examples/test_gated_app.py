@@ -16,6 +16,7 @@ import pytest
 from tallystick.accounts import organization
 from tallystick.catalog.publish import apply
 from tallystick.subscriptions.subscribe import subscribe
+from tests.patience import PATIENCE_S
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CATALOG = (EXAMPLES / "catalog.toml").read_text()
@@ -42,7 +43,7 @@ def serving(dsn):
             for process in processes:
                 process.terminate()
             for process in processes:
-                process.wait(timeout=20)
+                process.wait(timeout=PATIENCE_S)
 
 
 @pytest.fixture

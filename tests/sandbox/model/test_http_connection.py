@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, eventually
 
 MODULE = "tallystick.sandbox.model"
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
@@ -69,12 +69,16 @@ async def test_a_client_that_leaves_in_the_middle_is_seen_to_have_left(slow):
     async with httpx.AsyncClient(verify=False, headers={"authorization": "Bearer k"}) as client:
         async with client.stream("POST", f"{slow}/v1/chat/completions", json=body) as response:
             await anext(response.aiter_bytes())
-        for _ in range(100):
-            counted = (await client.get(f"{slow}/_sandbox/calls")).json()
-            if counted["aborted"]:
-                break
-            await asyncio.sleep(0.05)
-    assert (counted["total"], counted["aborted"], counted["finished"]) == (1, 1, 0)
+
+        async def counted():
+            return (await client.get(f"{slow}/_sandbox/calls")).json()
+
+        async def is_seen():
+            return (await counted())["aborted"]
+
+        await eventually(is_seen)
+        found = await counted()
+    assert (found["total"], found["aborted"], found["finished"]) == (1, 1, 0)
 
 
 async def test_canned_answers_whole_or_as_a_stream(start):
