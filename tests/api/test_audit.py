@@ -66,7 +66,7 @@ async def test_customers_are_not_told_which_operator_it_was(ada: httpx.AsyncClie
             connection, "order.credited", by="operator:bob", subject="ord_1", organization=organization,
             before={"first_approved_by": "operator:bob", "approved_by": None},
             after={"approved_by": "operator:carol", "created_by": "user_1", "credits": Decimal("2500.10"),
-                   "proof": quoted, "source": "operator:bob"},
+                   "proof": "seen by bob", "reason": quoted, "source": "operator:bob"},
         )  # fmt: skip
         await api_key.create(connection, organization=organization, name="backend", by="operator:bob")
         (told,) = await newest(connection, Filter(act="order.credited"))
@@ -75,7 +75,7 @@ async def test_customers_are_not_told_which_operator_it_was(ada: httpx.AsyncClie
     assert event["by"] == "operator"
     assert event["before"] == {"first_approved_by": "operator", "approved_by": None}
     assert event["after"] == {
-        "approved_by": "operator", "created_by": "user_1", "credits": "2500.10", "proof": quoted,
+        "approved_by": "operator", "created_by": "user_1", "credits": "2500.10", "reason": quoted,
         "source": "operator",
     }  # fmt: skip
     for path in ("/api/audit", "/api/keys"):

@@ -17,6 +17,9 @@ queries = load_queries(__file__, "audit_log.sql")
 _PAGE: Final = 1000
 _WORD_MAX: Final = 200
 _SEQ_MAX: Final = 2**63 - 1
+# What an operator saw of a payment to the bank.
+_INTERNAL: Final = frozenset({"proof"})
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OPERATOR_NAME: Final = re.compile(rb'(?<!\\)"operator:[A-Za-z0-9._@+-]+"')
 
 
@@ -48,9 +51,10 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def for_customers(event: AuditEvent) -> AuditEvent:
-    """Without the names of the people who work here: they stand in `by` and in fields such as approved_by."""
+    """Without the names of the people who work here, which stand in `by` and in fields such as approved_by; and without
+    what these wrote down for each other."""
     return msgspec.structs.replace(
-        event, by=unnamed(event.by), before=_unnamed_fields(event.before), after=_unnamed_fields(event.after)
+        event, by=unnamed(event.by), before=_for_customers(event.before), after=_for_customers(event.after)
     )
 
 
@@ -84,9 +88,12 @@ async def _page(
         return [_event(row) async for row in rows]
 
 
-def _unnamed_fields(state: msgspec.Raw | None) -> msgspec.Raw | None:
+def _for_customers(state: msgspec.Raw | None) -> msgspec.Raw | None:
+    if state is None:
+        return None
+    told = {name: value for name, value in _fields.decode(state).items() if name not in _INTERNAL}
     # As a whole value only: in a text that quotes one the quotation marks are escaped.
-    return state and msgspec.Raw(_OPERATOR_NAME.sub(b'"operator"', bytes(state)))
+    return msgspec.Raw(_OPERATOR_NAME.sub(b'"operator"', msgspec.json.encode(told)))
 
 
 def _asked(wanted: Filter) -> dict[str, object]:
