@@ -15,7 +15,11 @@ _NEWEST: Final = "select * from payment_order where organization = $1 and {} ord
 
 
 async def _top_up(stage: Stage, customer: Customer, act: Act) -> None:
-    wanted = {"threshold": _THRESHOLD, "amount": act.minor // 100, "monthly_max": MONTHLY_MAX, "cool_down_s": 60}
+    await _agree(stage, customer, act.minor)
+
+
+async def _agree(stage: Stage, customer: Customer, minor: int) -> None:
+    wanted = {"threshold": _THRESHOLD, "amount": minor // 100, "monthly_max": MONTHLY_MAX, "cool_down_s": 60}
     await post(stage, customer, "/api/top-up", wanted, method="PUT")
 
 
@@ -61,6 +65,10 @@ async def _find(stage: Stage, customer: Customer, act: Act, which: str) -> Any:
     """The newest order of theirs that is so. Raises Later, having done what leads to one."""
     order = await stage.pool.fetchrow(_NEWEST.format(which), customer.organization)
     if order is None:
+        agreed = await stage.pool.fetchrow("select * from top_up where organization = $1", customer.organization)
+        if agreed["stopped"] is not None:
+            # As after a dispute, of what was paid for their plan, too.
+            await _agree(stage, customer, agreed["amount_minor"])
         await _spend_it_all(stage, customer, act)
         customer.tries[act.name] += 1
         await top_up_due(stage.pool, stage.stripe, PurchaseTerms(public_url=str(stage.http.base_url).rstrip("/")))
