@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from tallystick.base.database import load_queries
-from tallystick.base.errors import Misconfigured
+from tallystick.base.errors import Conflict, Misconfigured
 from tallystick.payments.customer import find_customer
 from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.stripe.client import StripeClient
@@ -94,7 +94,10 @@ async def _provision(pool: asyncpg.Pool, stripe: StripeClient, task: _Task) -> b
 
 
 async def _keep(pool: asyncpg.Pool, stripe: StripeClient, organization: str, customer: str) -> str:
-    kept: str = await queries.keep(pool, organization=organization, livemode=stripe.livemode, customer=customer)
+    await queries.keep(pool, organization=organization, livemode=stripe.livemode, customer=customer)
+    kept = await find_customer(pool, organization, livemode=stripe.livemode)
+    if kept is None:
+        raise Conflict(f"Customer {customer} at Stripe is another organization's, and cannot be {organization}'s.")
     if kept != customer:
         log.warning("stripe_customer_twice", organization=organization, kept=kept, unused=customer)
     return kept

@@ -34,18 +34,14 @@ update provisioning set
 where organization = :organization and livemode = :livemode and generation = :generation
 returning generation, name, email, began_at;
 
--- name: keep(organization, livemode, customer)$
--- The first customer stays.
+-- name: keep(organization, livemode, customer)!
+-- The first customer stays. Any conflict: of two who keep the same one at once, either key may tell the second.
 with kept as (
     insert into stripe_customer (organization, livemode, id) values (:organization, :livemode, :customer)
-    on conflict (organization, livemode) do update set id = stripe_customer.id
-    returning id
-),
-done as (
-    update provisioning set done_at = clock_timestamp(), problem = null
-    where organization = :organization and livemode = :livemode
+    on conflict do nothing
 )
-select id from kept;
+update provisioning set done_at = clock_timestamp(), problem = null
+where organization = :organization and livemode = :livemode;
 
 -- name: keep_problem(organization, livemode, problem)!
 update provisioning set problem = :problem where organization = :organization and livemode = :livemode;

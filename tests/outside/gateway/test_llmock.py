@@ -9,13 +9,18 @@ import asyncpg
 import httpx
 import openai
 import pytest
-from gateway_world import Customer, World, body, run_world
+from gateway_world import UPSTREAM, Customer, World, body, run_world
+from msgspec.structs import replace
+
+# llmock ends with its last answer.
+TOO_LONG_S = 15
+SOON_ENOUGH = replace(UPSTREAM, first_byte_s=4.0, between_s=4.0)
 
 
 @pytest.fixture
 async def world(dsn: str, pool: asyncpg.Pool, tmp_path: Path, llmock_url: str) -> AsyncIterator[World]:
     provider = SimpleNamespace(base_url=f"{llmock_url}/v1", admin=f"{llmock_url}/_llmock")
-    async with run_world(dsn, pool, tmp_path / "journals", provider=provider) as running:
+    async with run_world(dsn, pool, tmp_path / "journals", provider=provider, upstream=SOON_ENOUGH) as running:
         yield running
 
 
@@ -66,7 +71,7 @@ async def test_the_sdk_reads_its_streams(world: World) -> None:
         ({"type": "fail", "status": 401}, openai.InternalServerError, "upstream_error"),
         ({"type": "fail", "status": 400}, openai.BadRequestError, "refused"),
         ({"type": "fail", "status": 429, "retry_after": 2}, openai.RateLimitError, "upstream_error"),
-        ({"type": "delay", "seconds": 8}, openai.InternalServerError, "upstream_error"),
+        ({"type": "delay", "seconds": TOO_LONG_S}, openai.InternalServerError, "upstream_error"),
     ],
 )
 async def test_a_failure_costs_nothing_and_is_not_retried(
@@ -84,7 +89,7 @@ async def test_a_failure_costs_nothing_and_is_not_retried(
 
 @pytest.mark.parametrize("kind", ["disconnect", "truncate", "malformed", "stall"])
 async def test_a_stream_that_breaks_is_charged_by_what_came(world: World, kind: str) -> None:
-    await script(world, {"type": "stream_fault", "kind": kind, "after_chunks": 3, "stall_seconds": 8})
+    await script(world, {"type": "stream_fault", "kind": kind, "after_chunks": 3, "stall_seconds": TOO_LONG_S})
     customer = await world.customer()
     opened = await world.sdk(customer).chat.completions.create(**body(stream=True))
     with pytest.raises(openai.APIError):

@@ -70,8 +70,7 @@ create table stripe_meter (
     meter text not null,
     id text not null,
     event_name text not null,
-    primary key (livemode, meter),
-    unique (livemode, event_name)
+    primary key (livemode, meter)
 );
 
 create table stripe_invoice (
