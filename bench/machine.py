@@ -33,10 +33,7 @@ def description(argv: list[str], *, litellm: str | None = None) -> str:
 
 
 def _versions() -> Iterator[tuple[str, str]]:
-    # It is a fifth or so of everything that Python does.
-    optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    built = f"built {'with' if optimised else 'without'} optimisation by profile"
-    yield "Python", f"{platform.python_implementation()} {platform.python_version()}, {built}"
+    yield "Python", f"{platform.python_implementation()} {platform.python_version()}, {_built()}"
     for package in ("tallystick", "uvicorn", "uvloop", "httptools", "aiohttp", "asyncpg"):
         try:
             yield package, version(package)
@@ -45,6 +42,15 @@ def _versions() -> Iterator[tuple[str, str]]:
     for program in ("nginx", "wrk"):
         path = shutil.which(program)
         yield program, _first_number(_first_line([path, "-v"])) if path else "not installed"
+
+
+def _built() -> str:
+    """It is a fifth or so of everything that Python does."""
+    if "deb_system" in sysconfig.get_scheme_names():
+        # Whose rules optimise without telling configure.
+        return "Debian's build, optimised by profile"
+    optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return f"built {'with' if optimised else 'without'} optimisation by profile"
 
 
 def _first_line(command: list[str]) -> str:
