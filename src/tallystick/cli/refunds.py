@@ -93,7 +93,7 @@ def create(
                 await stripe.close()
 
     made = with_books(work)
-    show(_as_dict(made), as_json, lambda: fields(_as_dict(made)))
+    show(_as_dict(made), as_json, lambda: fields(_in_text(made)))
 
 
 def list_refunds(org: Organization = None, order: OrderId = None, limit: Limit = 50, as_json: AsJson = False) -> None:
