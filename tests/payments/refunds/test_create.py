@@ -10,20 +10,7 @@ from tallystick.base.errors import Conflict, InvalidInput, NotFound
 from tallystick.payments.errors import PaymentRefused
 from tallystick.payments.refunds import ask, refund
 from tallystick.payments.refunds.create import create
-from tests.payments.refunds.till import books
-
-
-@pytest.fixture
-def give(till, pool):
-    async def call(paid, **more):
-        return await create(pool, till.stripe, paid.order, reason="asked for", by="operator:ada", **more)
-
-    return call
-
-
-async def at_stripe(till, paid):
-    page = await till.stripe.v1.refunds.list_async({"payment_intent": paid.payment_intent})
-    return [(one.amount, one.status) for one in page.data]
+from tests.payments.refunds.till import at_stripe, books
 
 
 async def test_without_an_amount_all_that_is_unspent_goes_back(till, pool, give):
@@ -160,6 +147,20 @@ async def test_asked_for_at_once_under_many_keys_it_is_made_once(till, pool, giv
     await books(pool)
 
 
+async def test_one_that_another_key_made_is_not_refused_under_the_first(till, pool, give):
+    paid = await till.buy()
+    await till.control("faults", method="POST", path="/v1/refunds", kind="reset_before", times=3)
+    made = await give(paid)
+    assert (made.state, await at_stripe(till, paid)) == ("asked", [])
+    await till.stripe.v1.refunds.create_async(
+        {"payment_intent": paid.payment_intent, "amount": 2500, "metadata": {"refund_id": made.id}}
+    )
+    await ask.ask(pool, till.stripe, made, now=made.created_at)
+    assert (await refund.find(pool, made.id)).state == "succeeded"
+    await till.receive(await till.events(paid))
+    await books(pool)
+
+
 async def test_one_that_was_made_is_found_when_its_key_is_too_old(till, pool, give):
     paid = await till.buy()
     await till.control("faults", method="POST", path="/v1/refunds", kind="reset_after", times=2)
@@ -229,44 +230,3 @@ async def test_the_same_request_is_the_same_refund_however_often_and_at_once(til
     await give(paid, amount_minor=500, request_id="ticket 13")
     assert await at_stripe(till, paid) == [(500, "succeeded")] * 2
     await books(pool)
-
-
-async def set_aside(till, asked_minor):
-    """A payment of 25.00 for an order of something else: it came, and is not credited."""
-    paid = await till.pay(2500)
-    await till.shop.pool.execute("update payment_order set amount_minor = $1", asked_minor)
-    await till.receive(await till.events(paid))
-    assert (await till.order(paid)).state == "paid"
-    return paid
-
-
-@pytest.mark.parametrize("asked_minor", [2000, 3000])
-async def test_of_what_was_set_aside_all_that_came_goes_back(till, pool, give, asked_minor):
-    paid = await set_aside(till, asked_minor)
-    with pytest.raises(Conflict, match=r"25\.00 USD is left, not 25\.01"):
-        await give(paid, amount_minor=2501)
-    await give(paid, amount_minor=400)
-    assert (await till.order(paid)).state == "paid"
-    assert {state for state, _ in await till.shop.events()} >= {"quarantined"}
-    made = await give(paid)
-    assert (made.amount_minor, made.state) == (2100, "succeeded")
-    assert await at_stripe(till, paid) == [(2100, "succeeded"), (400, "succeeded")]
-    # Every event, the first ones again and those of the refunds: none waits for a person.
-    for event in await till.events(paid):
-        await till.receive([event, event | {"id": f"{event['id']}_again"}])
-    found = await books(pool)
-    assert found["orders"] == [(paid.order, "refunded", 2500, 0)]
-    assert found["balances"] == []
-    with pytest.raises(Conflict, match="went back already"):
-        await give(paid)
-
-
-async def test_what_was_set_aside_and_comes_back_from_the_bank_is_there_again(till, pool, give):
-    paid = await set_aside(till, 2000)
-    made = await give(paid)
-    await till.control(f"refunds/{made.stripe_refund}/fail", reason="declined")
-    await till.receive(await till.events(paid))
-    assert (await refund.find(pool, made.id)).state == "failed"
-    assert (await books(pool))["orders"] == [(paid.order, "paid", 0, 0)]
-    assert (await give(paid)).amount_minor == 2500
-    assert (await books(pool))["orders"] == [(paid.order, "refunded", 2500, 0)]

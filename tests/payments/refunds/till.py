@@ -137,6 +137,12 @@ def on(till: Till, dsn: str, pool: asyncpg.Pool) -> Till:
     return Till(dsn, Shop(pool, inbox, till.shop.buyer, till.shop.customer), till.stripe, till.control)
 
 
+async def at_stripe(till: Till, paid: Paid) -> list[tuple[int, str | None]]:
+    """What was refunded of a payment, the newest first."""
+    page = await till.stripe.v1.refunds.list_async({"payment_intent": paid.payment_intent})
+    return [(one.amount, one.status) for one in page.data]
+
+
 async def beside_the_books(pool: asyncpg.Pool) -> str:
     """What may decide what a later event does, and is not in the books."""
     return repr(

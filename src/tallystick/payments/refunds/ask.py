@@ -82,8 +82,8 @@ async def _ask(stripe: StripeClient, asked: Refund, order: Order, payment_intent
             idempotency_key=f"{asked.id}-{number}" if number else asked.id,
         )
     except PaymentRefused:
-        # Perhaps for the one that an earlier key asked for was made meanwhile, and leaves no room for this one.
-        if number and (made := await _made(stripe, asked, payment_intent)) is not None:
+        # Perhaps for the one that another key asked for was made meanwhile, and leaves no room for this one.
+        if (made := await _made(stripe, asked, payment_intent)) is not None:
             return made
         raise
 

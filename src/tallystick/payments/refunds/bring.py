@@ -35,7 +35,8 @@ async def bring(connection: asyncpg.Connection, order: Order, *, by: str) -> str
         # Its money was never credited: there is nothing to take back. No more than came counts.
         refunded = min(order.came_minor, sum(cause.amount_minor for cause in causes if cause.refund))
         disputed = min(order.came_minor - refunded, sum(cause.amount_minor for cause in causes if cause.dispute))
-        if refunded == order.came_minor:
+        # Not before Stripe has answered: what it refuses is all to be done still.
+        if refunded == order.came_minor and all(one.state != "asked" for one in refunds):
             await _see_to_events(connection, order, by=by)
     else:
         problem = await _bring_clawbacks(connection, order, causes, refunds)

@@ -98,7 +98,8 @@ async def apply(connection: asyncpg.Connection, seen: Seen) -> Ending:
     if order.operation is None and payment.status == "succeeded":
         ending = await settle_seen(connection, payment, order.id)
         order = await lock(connection, order_id) or order
-        if ending[0] == "quarantined" and order.state != "paid":
+        # What was set aside can be disputed, and the dispute goes on.
+        if ending[0] == "quarantined" and order.state not in {"paid", "disputed"}:
             return ending
     if order.stripe_payment_intent not in ({payment.id} if order.operation is not None else {None, payment.id}):
         return "ignored", f"it is about {payment.id}, which credited nothing: order {order.id} was paid by another"
