@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tallystick.accounts import organization, user
-from tallystick.base.errors import Misconfigured
+from tallystick.base.errors import Conflict, Misconfigured
 from tallystick.payments.errors import PaymentPending
 from tallystick.payments.provision import customer_of, provision_customers
 from tallystick.payments.rename import rename_customers
@@ -221,3 +221,27 @@ async def test_live_mode_is_provisioned_by_itself(pool, stripe, ada):
     await provision_customers(pool, stripe)
     assert await kept(pool, ada.organization_id, livemode=True) is None
     assert await pool.fetchval("select livemode from provisioning where done_at is null") is True
+
+
+async def test_a_customer_that_is_another_organizations_ends_nothing(pool, stripe, ada, at_stripe, later):
+    """As after a copy of these books, or of what is at Stripe, was used for something else."""
+    await provision_customers(pool, stripe)
+    [customer] = await at_stripe(ada.organization_id)
+    async with pool.acquire() as connection:
+        eve = (await organization.create(connection, name="Eve")).id
+        await connection.execute(
+            "update stripe_customer set organization = $1 where organization = $2", eve, ada.organization_id
+        )
+        await connection.execute("update provisioning set done_at = null where not livemode")
+        await connection.execute("update provisioning set generation = 1, key_since = now(), began_at = now()")
+        await connection.execute("update provisioning set done_at = null, name = 'Eve' where organization = $1", eve)
+    await later(11)
+    with pytest.raises(Conflict):
+        await customer_of(pool, stripe, ada.organization_id)
+    with pytest.raises(Conflict):
+        await provision_customers(pool, stripe)
+    await pool.execute("update organization set name = name || ' Ltd'")
+    assert await rename_customers(pool, stripe) == 1, "of the one who has a customer"
+    await pool.execute("delete from stripe_customer")
+    await later(11)
+    assert await customer_of(pool, stripe, ada.organization_id) == customer["id"]
