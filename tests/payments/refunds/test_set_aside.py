@@ -4,7 +4,7 @@ import pytest
 
 from tallystick.base.errors import Conflict
 from tallystick.payments.errors import PaymentRefused
-from tallystick.payments.refunds import refund
+from tallystick.payments.refunds import ask, refund
 from tests.payments.refunds.till import at_stripe, books
 
 
@@ -73,3 +73,19 @@ async def test_what_was_set_aside_waits_for_a_person_again_when_its_refund_is_re
     with pytest.raises(PaymentRefused, match="charge_disputed"):
         await give(paid)
     assert ((await till.order(paid)).state, await pool.fetchval(waiting)) == ("paid", before)
+
+
+async def test_what_somebody_refunds_at_stripe_of_it_waits_for_the_answer_to_ours(till, pool, give):
+    paid = await set_aside(till, 2000)
+    await till.control("faults", method="POST", path="/v1/refunds", kind="reset_before", times=3)
+    made = await give(paid)
+    theirs = await till.refund(paid)
+    await till.receive(await till.events(paid))
+    assert await till.shop.broken_laws() == []
+    with pytest.raises(PaymentRefused, match="charge_already_refunded"):
+        await ask.ask(pool, till.stripe, made)
+    await pool.execute("update stripe_event set retry_at = clock_timestamp()")
+    await till.shop.inbox.process_open()
+    found = await books(pool)
+    assert found["orders"] == [(paid.order, "refunded", 2500, 0)]
+    assert {(name, state) for name, state, *_ in found["refunds"]} == {(made.id, "refused"), (theirs, "succeeded")}

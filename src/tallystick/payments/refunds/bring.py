@@ -33,10 +33,14 @@ async def bring(connection: asyncpg.Connection, order: Order, *, by: str) -> str
     problem = None
     if order.operation is None:
         # Its money was never credited: there is nothing to take back. No more than came counts.
-        refunded = min(order.came_minor, sum(cause.amount_minor for cause in causes if cause.refund))
+        given = sum(cause.amount_minor for cause in causes if cause.refund)
+        asked = any(refund.state == "asked" for refund in refunds)
+        if given > order.came_minor and asked:
+            raise UnderWay(f"A refund of order {order.id} is under way; what else goes back depends on it.")
+        refunded = min(order.came_minor, given)
         disputed = min(order.came_minor - refunded, sum(cause.amount_minor for cause in causes if cause.dispute))
         # Not before Stripe has answered: what it refuses is all to be done still.
-        if refunded == order.came_minor and all(one.state != "asked" for one in refunds):
+        if refunded == order.came_minor and not asked:
             await _see_to_events(connection, order, by=by)
     else:
         problem = await _bring_clawbacks(connection, order, causes, refunds)
