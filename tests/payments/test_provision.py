@@ -245,3 +245,22 @@ async def test_a_customer_that_is_another_organizations_ends_nothing(pool, strip
     await pool.execute("delete from stripe_customer")
     await later(11)
     assert await customer_of(pool, stripe, ada.organization_id) == customer["id"]
+
+
+async def test_one_that_is_renamed_as_its_customer_is_kept_is_done_and_renamed(pool, stripe, ada, at_stripe):
+    # Under a key of before, so that nobody needs the row that the new name locks until the customer is kept.
+    await pool.execute("update provisioning set generation = 1, key_since = now(), began_at = now(), name = 'Ada'")
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await organization.rename(connection, ada.organization_id, name="Lovelace Ltd", by=ada.user_id)
+        buying = asyncio.create_task(customer_of(pool, stripe, ada.organization_id))
+        while await kept(pool, ada.organization_id) is None:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert not buying.done(), "it waits for the new name"
+        await transaction.commit()
+    await buying
+    assert await pool.fetchval("select count(*) from provisioning where done_at is not null") == 1
+    assert await rename_customers(pool, stripe) == 1
+    assert [customer["name"] for customer in await at_stripe(ada.organization_id)] == ["Lovelace Ltd"]

@@ -98,6 +98,8 @@ async def _keep(pool: asyncpg.Pool, stripe: StripeClient, organization: str, cus
     kept = await find_customer(pool, organization, livemode=stripe.livemode)
     if kept is None:
         raise Conflict(f"Customer {customer} at Stripe is another organization's, and cannot be {organization}'s.")
+    # Only who has one is done. Who dies before this is told of again, and found.
+    await queries.done(pool, organization=organization, livemode=stripe.livemode)
     if kept != customer:
         log.warning("stripe_customer_twice", organization=organization, kept=kept, unused=customer)
     return kept

@@ -35,20 +35,13 @@ where organization = :organization and livemode = :livemode and generation = :ge
 returning generation, name, email, began_at;
 
 -- name: keep(organization, livemode, customer)!
--- The first customer stays. Any conflict: of two who keep the same one at once, either key may tell the second. Only who
--- has one is done: where this one is another organization's, nothing is, and it is said again at the next try.
-with kept as (
-    insert into stripe_customer (organization, livemode, id) values (:organization, :livemode, :customer)
-    on conflict do nothing
-    returning organization
-)
+-- The first customer stays. Any conflict: of two who keep the same one at once, either key may tell the second.
+insert into stripe_customer (organization, livemode, id) values (:organization, :livemode, :customer)
+on conflict do nothing;
+
+-- name: done(organization, livemode)!
 update provisioning set done_at = clock_timestamp(), problem = null
-where organization = :organization and livemode = :livemode
-    and organization in (
-        select organization from kept
-        union all
-        select organization from stripe_customer where organization = :organization and livemode = :livemode
-    );
+where organization = :organization and livemode = :livemode;
 
 -- name: keep_problem(organization, livemode, problem)!
 update provisioning set problem = :problem where organization = :organization and livemode = :livemode;
