@@ -161,6 +161,23 @@ async def test_one_that_another_key_made_is_not_refused_under_the_first(till, po
     await books(pool)
 
 
+async def test_one_that_was_made_by_hand_under_our_id_is_found_before_its_key_is_used_again(till, pool, give):
+    """The first asking never came to Stripe, nor did its event come to us: the key alone would make a second one."""
+    paid = await till.buy()
+    await till.control("faults", method="POST", path="/v1/refunds", kind="reset_before", times=3)
+    made = await give(paid, amount_minor=1000)
+    assert (made.state, await at_stripe(till, paid)) == ("asked", [])
+    await till.stripe.v1.refunds.create_async(
+        {"payment_intent": paid.payment_intent, "amount": 1000, "metadata": {"refund_id": made.id}}
+    )
+    await pool.execute("update refund set created_at = created_at - interval '2 minutes'")
+    assert await ask.ask_open(pool, till.stripe) == 1
+    assert await at_stripe(till, paid) == [(1000, "succeeded")]
+    assert (await refund.find(pool, made.id)).state == "succeeded"
+    await till.receive(await till.events(paid))
+    await books(pool)
+
+
 async def test_one_that_was_made_is_found_when_its_key_is_too_old(till, pool, give):
     paid = await till.buy()
     await till.control("faults", method="POST", path="/v1/refunds", kind="reset_after", times=2)

@@ -24,6 +24,8 @@ _KEY_LASTS: Final = timedelta(hours=23)
 # Under its key Stripe keeps a failure of its own, too, and may still make the refund long after it. Of one that does
 # not fit into its payment twice Stripe itself never makes two, whatever the key: that one need not wait for a day.
 _ANOTHER_KEY_AFTER: Final = timedelta(minutes=10)
+# Who asks later than this asks again, and looks first: somebody may have made it by hand, under our id.
+_FIRST_ASKED_FOR: Final = timedelta(minutes=1)
 _BATCH: Final = 20
 
 log = structlog.get_logger()
@@ -69,8 +71,9 @@ async def ask_open(pool: asyncpg.Pool, stripe: StripeClient) -> int:
 
 async def _ask(stripe: StripeClient, asked: Refund, order: Order, payment_intent: str, now: datetime) -> StripeRefund:
     fits_twice = 2 * asked.amount_minor <= order.came_minor
-    number = (now - asked.created_at) // (_KEY_LASTS if fits_twice else _ANOTHER_KEY_AFTER)
-    if number and (made := await _made(stripe, asked, payment_intent)) is not None:
+    since = now - asked.created_at
+    number = since // (_KEY_LASTS if fits_twice else _ANOTHER_KEY_AFTER)
+    if since >= _FIRST_ASKED_FOR and (made := await _made(stripe, asked, payment_intent)) is not None:
         return made
     try:
         return await create_refund(
