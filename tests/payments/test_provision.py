@@ -264,3 +264,18 @@ async def test_one_that_is_renamed_as_its_customer_is_kept_is_done_and_renamed(p
     assert await pool.fetchval("select count(*) from provisioning where done_at is not null") == 1
     assert await rename_customers(pool, stripe) == 1
     assert [customer["name"] for customer in await at_stripe(ada.organization_id)] == ["Lovelace Ltd"]
+
+
+async def test_every_try_of_a_long_outage_asks_stripe(pool, stripe, ada, control, later):
+    """None falls into the minute in which nobody asks under the old key, and nobody takes another yet."""
+    await control("faults", kind="unavailable_503", path="/v1/customers", method="POST", times=1_000)
+    keys = []
+    for _ in range(7):
+        await provision_customers(pool, stripe)
+        row = await pool.fetchrow(
+            "select generation, extract(epoch from retry_at - clock_timestamp()) / 60 as minutes from provisioning"
+            " where not livemode"
+        )
+        keys.append(row["generation"])
+        await later(float(row["minutes"]))
+    assert keys == [1, 1, 1, 1, 2, 3, 4]

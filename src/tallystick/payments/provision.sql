@@ -1,9 +1,10 @@
 -- name: claim(livemode, row_limit)
 -- Nothing is locked while Stripe is asked: who claims a row has it until it may be tried again, and should they die,
--- somebody else then asks under the same key.
+-- somebody else then asks under the same key. In the end a little less often than a key is given up: a try that found it
+-- not quite old enough would ask nothing.
 update provisioning set
     attempts = attempts + 1,
-    retry_at = clock_timestamp() + least(interval '1 minute' * power(2, least(attempts, 10)), interval '10 minutes')
+    retry_at = clock_timestamp() + least(interval '1 minute' * power(2, least(attempts, 10)), interval '11 minutes')
 where livemode = :livemode and organization in (
     select organization from provisioning
     where livemode = :livemode and done_at is null and retry_at <= clock_timestamp()
