@@ -7,7 +7,7 @@ import pytest
 from stripe import InvalidRequestError
 
 from tallystick.base.errors import Conflict, InvalidInput, NotFound
-from tallystick.payments.errors import PaymentRefused
+from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.refunds import ask, refund
 from tallystick.payments.refunds.create import create
 from tests.payments.refunds.till import at_stripe, books
@@ -123,6 +123,21 @@ async def test_one_that_could_be_made_twice_waits_for_its_key(till, pool, give):
     assert (await refund.find(pool, made.id)).state == "succeeded"
     assert await till.shop.balance() == 1250 * 10**7
     await books(pool)
+
+
+async def test_as_its_key_runs_out_nobody_asks_under_it_any_more(till, pool, give):
+    paid = await till.buy()
+    await till.control("faults", method="POST", path="/v1/refunds", kind="reset_before", times=3)
+    made = await give(paid, amount_minor=1000)
+    await pool.execute("update refund set created_at = created_at - interval '24 hours'")
+    made = await refund.find(pool, made.id)
+    runs_out = made.created_at + timedelta(hours=23)
+    with pytest.raises(PaymentPending, match="runs out"):
+        await ask.ask(pool, till.stripe, made, now=runs_out - timedelta(seconds=1))
+    assert await at_stripe(till, paid) == [], "nobody asks under the old key while another may under the next"
+    await ask.ask(pool, till.stripe, made, now=runs_out)
+    assert await at_stripe(till, paid) == [(1000, "succeeded")]
+    assert (await refund.find(pool, made.id)).state == "succeeded"
 
 
 async def test_one_that_stripe_makes_later_after_all_is_found(till, pool, give):

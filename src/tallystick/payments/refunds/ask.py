@@ -21,6 +21,8 @@ queries = load_queries(__file__, "ask.sql")
 
 # Stripe keeps an idempotency key for a day at least. Past that, the same key could make a second refund.
 _KEY_LASTS: Final = timedelta(hours=23)
+# Longer than any call: who asks under the old key has its answer before another asks under the next.
+_BETWEEN_KEYS: Final = timedelta(minutes=5)
 # Under its key Stripe keeps a failure of its own, too, and may still make the refund long after it. Of one that does
 # not fit into its payment twice Stripe itself never makes two, whatever the key: that one need not wait for a day.
 _ANOTHER_KEY_AFTER: Final = timedelta(minutes=10)
@@ -75,6 +77,8 @@ async def _ask(stripe: StripeClient, asked: Refund, order: Order, payment_intent
     number = since // (_KEY_LASTS if fits_twice else _ANOTHER_KEY_AFTER)
     if since >= _FIRST_ASKED_FOR and (made := await _made(stripe, asked, payment_intent)) is not None:
         return made
+    if fits_twice and (since + _BETWEEN_KEYS) // _KEY_LASTS > number:
+        raise PaymentPending("The key of this refund runs out: it is asked for under another one in some minutes.")
     try:
         return await create_refund(
             stripe,
