@@ -114,8 +114,8 @@ def past_due(org: Org, by: By = None, as_json: AsJson = False) -> None:
     """Note that a plan you bill yourself is not paid: access ends when the plan's days of grace are over."""
     who = operator(by)
     after = run_for(org, lambda connection, payer: mark_past_due(connection, payer, by=who))
-    since, until = _moment(after.past_due_since), _moment(after.grace_ends_at)
-    _show(after, as_json, f"Past due since {since}: access until {until}.")
+    until = f"until {_moment(after.grace_ends_at)}" if after.grace_ends_at else "has ended"
+    _show(after, as_json, f"Past due since {_moment(after.past_due_since)}: access {until}.")
 
 
 def paid(org: Org, by: By = None, as_json: AsJson = False) -> None:
