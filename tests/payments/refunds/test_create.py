@@ -193,6 +193,25 @@ async def test_one_that_was_made_by_hand_under_our_id_is_found_before_its_key_is
     await books(pool)
 
 
+async def test_one_of_another_amount_under_our_id_is_not_ours_and_lets_nothing_be_asked_for(till, pool, give):
+    paid = await till.buy()
+    await till.control("faults", method="POST", path="/v1/refunds", kind="reset_before", times=3)
+    made = await give(paid, amount_minor=1000)
+    theirs = await till.stripe.v1.refunds.create_async(
+        {"payment_intent": paid.payment_intent, "amount": 900, "metadata": {"refund_id": made.id}}
+    )
+    await pool.execute("update refund set created_at = created_at - interval '2 minutes'")
+    assert await ask.ask_open(pool, till.stripe) == 0
+    assert (await refund.find(pool, made.id)).state == "asked"
+    assert await at_stripe(till, paid) == [(900, "succeeded")]
+    await till.stripe.v1.refunds.update_async(theirs.id, {"metadata": {"refund_id": ""}})
+    await ask.ask(pool, till.stripe, await refund.find(pool, made.id))
+    assert sorted(await at_stripe(till, paid)) == [(900, "succeeded"), (1000, "succeeded")]
+    await till.receive(await till.events(paid))
+    found = await books(pool)
+    assert found["orders"] == [(paid.order, "credited", 1900, 0)]
+
+
 async def test_one_that_was_made_is_found_when_its_key_is_too_old(till, pool, give):
     paid = await till.buy()
     await till.control("faults", method="POST", path="/v1/refunds", kind="reset_after", times=2)

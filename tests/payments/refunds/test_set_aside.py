@@ -3,7 +3,10 @@
 import pytest
 
 from tallystick.base.errors import Conflict
+from tallystick.catalog.coupon_entries import read_coupon
+from tallystick.catalog.tables import CouponTable
 from tallystick.payments.errors import PaymentRefused
+from tallystick.payments.orders.take_coupon import take_coupon
 from tallystick.payments.refunds import ask, refund
 from tests.payments.refunds.till import at_stripe, books
 
@@ -89,3 +92,17 @@ async def test_what_somebody_refunds_at_stripe_of_it_waits_for_the_answer_to_our
     found = await books(pool)
     assert found["orders"] == [(paid.order, "refunded", 2500, 0)]
     assert {(name, state) for name, state, *_ in found["refunds"]} == {(made.id, "refused"), (theirs, "succeeded")}
+
+
+async def test_what_went_back_whole_lets_others_have_its_coupon(till, pool, give):
+    paid = await set_aside(till, 2000)
+    order = await till.order(paid)
+    half = read_coupon(CouponTable(code="HALF", percent_off=50, redemptions_max=1), "coupon HALF")
+    async with pool.acquire() as connection, connection.transaction():
+        await take_coupon(connection, half, order.organization, by=order.created_by, order_id=order.id)
+        await connection.execute("update payment_order set coupon = 'HALF'")
+    await give(paid, amount_minor=400)
+    assert await pool.fetchval("select taken from coupon_count") == 1
+    await give(paid)
+    assert await pool.fetchval("select taken from coupon_count") == 0
+    await books(pool)

@@ -82,7 +82,7 @@ async def take_coupon(
 
 
 async def give_back(connection: asyncpg.Connection, order: Order) -> None:
-    """The order, which is locked, was not paid and will not be: another may have its coupon."""
+    """The order, which is locked, was not paid, or all that came for it went back: another may have its coupon."""
     if order.coupon is None:
         return
     if await queries.give_back(connection, order_id=order.id) == "UPDATE 1":

@@ -96,8 +96,13 @@ async def _ask(stripe: StripeClient, asked: Refund, order: Order, payment_intent
 
 
 async def _made(stripe: StripeClient, asked: Refund, payment_intent: str) -> StripeRefund | None:
-    """The refund as it is at Stripe, by the id of ours that it names."""
+    """The refund as it is at Stripe, by the id of ours that it names. Raises PaymentPending for one that cannot be."""
     for seen in await refunds_of(stripe, payment_intent):
+        if seen.ours == asked.id and seen.amount != asked.amount_minor:
+            raise PaymentPending(
+                f"{seen.id} at Stripe has the id of this refund, and another amount. Nothing is asked for while it "
+                "has: take refund_id out of its metadata there."
+            )
         if seen.ours == asked.id:
             return seen
     return None

@@ -9,6 +9,7 @@ import asyncpg
 from tallystick.base.errors import Unavailable
 from tallystick.ledger import audit
 from tallystick.payments.debts.collect import collect
+from tallystick.payments.orders import take_coupon
 from tallystick.payments.orders.change import mark_refunded
 from tallystick.payments.orders.order import Order
 from tallystick.payments.orders.top_up import stop_after_money_back
@@ -42,6 +43,7 @@ async def bring(connection: asyncpg.Connection, order: Order, *, by: str) -> str
         # Not before Stripe has answered: what it refuses is all to be done still.
         if refunded == order.came_minor and not asked:
             await _see_to_events(connection, order, by=by)
+            await take_coupon.give_back(connection, order)
     else:
         problem = await _bring_clawbacks(connection, order, causes, refunds)
         found = await in_force(connection, order)
