@@ -46,7 +46,8 @@ async def stripe_client(
 
 @asynccontextmanager
 async def stripe_control(address: str) -> AsyncIterator[Control]:
-    """Ask the offline Stripe for what Stripe has no API for; its faults are mended afterwards."""
+    """Ask the offline Stripe for what Stripe has no API for; its faults, and what the next refunds were told to
+    do, are forgotten afterwards."""
     # Without TLS there is nothing to verify, and reading the certificates would take most of a test's time.
     async with httpx.AsyncClient(base_url=address, timeout=PATIENCE_S, verify=False) as client:
 
@@ -56,4 +57,5 @@ async def stripe_control(address: str) -> AsyncIterator[Control]:
             return response.json()
 
         yield ask
-        await client.delete("/_sandbox/faults")
+        for told in ("faults", "refunds/next"):
+            assert (await client.delete(f"/_sandbox/{told}")).status_code == 200

@@ -93,6 +93,9 @@ async def test_the_next_ones_do_as_they_are_told(sandbox, shop, paid):
     assert (await sandbox.control(f"refunds/{first.id}/succeed"))["refund"]["status"] == "succeeded"
     assert (await sandbox.control(f"refunds/{second.id}/fail", reason="declined"))["refund"]["status"] == "failed"
     assert shop.v1.charges.retrieve(paid.latest_charge).amount_refunded == 200
+    await sandbox.control("refunds/next", status="pending")
+    assert httpx.delete(f"{sandbox.address}/_sandbox/refunds/next").json() == {"planned": []}
+    assert shop.v1.refunds.create({"payment_intent": paid.id, "amount": 100}).status == "succeeded"
 
 
 async def test_only_one_that_waits_for_the_customer_can_be_cancelled(sandbox, shop, paid):

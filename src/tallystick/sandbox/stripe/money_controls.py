@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tallystick.sandbox.stripe import (
@@ -80,6 +81,7 @@ class MoneyControls:
     def routes(self) -> list[Route]:
         return [
             control("refunds/next", self._next_refunds),
+            Route("/_sandbox/refunds/next", self._forget_refunds, methods=["DELETE"]),
             control("refunds/{id}/succeed", self._succeed_refund),
             control("refunds/{id}/fail", self._fail_refund),
             control("charges/{id}/dispute", self._open_dispute),
@@ -100,6 +102,10 @@ class MoneyControls:
         asked = read(body, NextRefunds)
         _check_reason(asked.reason)
         return {"planned": refund_outcome.tell_next(self._world, msgspec.structs.asdict(asked))}
+
+    async def _forget_refunds(self, _: Request) -> Response:
+        refund_outcome.forget_next(self._world)
+        return JSONResponse({"planned": []})
 
     def _succeed_refund(self, request: Request, _: bytes) -> object:
         refund = self._refund(request)

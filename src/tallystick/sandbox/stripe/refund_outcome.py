@@ -40,6 +40,11 @@ def tell_next(world: World, told: dict[str, Any]) -> list[Object]:
     return plans
 
 
+def forget_next(world: World) -> None:
+    """The next refunds do what their card or account does."""
+    world.keep("refund_next").pop("plans", None)
+
+
 def follow(world: World, refund: Object, planned: Object) -> None:
     """Notes what falls due for a refund that has begun."""
     if planned["then"] is None or planned["after_s"] is None:
