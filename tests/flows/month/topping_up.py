@@ -25,7 +25,7 @@ async def _agree(stage: Stage, customer: Customer, minor: int) -> None:
 
 async def _spend_it_all(stage: Stage, customer: Customer, act: Act) -> None:
     """But for a little, which is less than what lets the card be charged."""
-    key = f"{customer.name(act)} {customer.tries[act.name]}"
+    key = _key(customer, act)
     if key not in customer.amounts:
         free = await stage.pool.fetchval("select posted - held from ledger_account where id = $1", customer.account)
         customer.amounts[key] = max(0, free - act.given.get("but_minor", 0) * CENT) // CENT * CENT
@@ -61,8 +61,16 @@ async def _card_declines(stage: Stage, customer: Customer, _act: Act) -> None:
     await stage.control(f"payment_methods/{method}/decline")
 
 
+def _key(customer: Customer, act: Act) -> str:
+    return f"{customer.name(act)} {customer.tries[act.name]}"
+
+
 async def _find(stage: Stage, customer: Customer, act: Act, which: str) -> Any:
     """The newest order of theirs that is so. Raises Later, having done what leads to one."""
+    if _key(customer, act) in customer.amounts:
+        # The answer to it was lost, and it may have been done: asked again, it is counted.
+        await _spend_it_all(stage, customer, act)
+        customer.tries[act.name] += 1
     order = await stage.pool.fetchrow(_NEWEST.format(which), customer.organization)
     if order is None:
         agreed = await stage.pool.fetchrow("select * from top_up where organization = $1", customer.organization)
