@@ -139,7 +139,8 @@ def _print(result: Reconciliation) -> None:
     console.print(f"Stripe holds {format_amount(from_minor(result.held_minor))}.")
     if result.waiting:
         console.print(f"\n{len(result.waiting)} are under way; nothing is to be done about them yet:")
-        table(["What", ">At Stripe", ">In the books", "Since", "Waits for"], [_waiting_row(w) for w in result.waiting])
+        columns = ["What", ">At Stripe", ">In the books", "Since (UTC)", "Waits for"]
+        table(columns, [_waiting_row(one) for one in result.waiting])
     if not result.differences:
         console.print("\n[green]Stripe and the books agree.[/green]")
         return

@@ -3,7 +3,8 @@
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from decimal import Decimal
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -19,8 +20,10 @@ _WORD_MAX: Final = 200
 _SEQ_MAX: Final = 2**63 - 1
 # What an operator saw of a payment to the bank.
 _INTERNAL: Final = frozenset({"proof"})
-_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_OPERATOR_NAME: Final = re.compile(rb'(?<!\\)"operator:[A-Za-z0-9._@+-]+"')
+_OPERATOR_NAME: Final = re.compile("operator:[A-Za-z0-9._@+-]+")
+# Numbers stay as they were written.
+_exact: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,9 +94,21 @@ async def _page(
 def _for_customers(state: msgspec.Raw | None) -> msgspec.Raw | None:
     if state is None:
         return None
-    told = {name: value for name, value in _fields.decode(state).items() if name not in _INTERNAL}
-    # As a whole value only: in a text that quotes one the quotation marks are escaped.
-    return msgspec.Raw(_OPERATOR_NAME.sub(b'"operator"', msgspec.json.encode(told)))
+    told = {name: value for name, value in _exact.decode(state).items() if name not in _INTERNAL}
+    return msgspec.Raw(_encoder.encode(_unnamed(told)))
+
+
+def _unnamed(value: Any) -> Any:
+    match value:
+        case str():
+            # As a whole value only: a text may quote one.
+            return unnamed(value) if _OPERATOR_NAME.fullmatch(value) else value
+        case list():
+            return [_unnamed(one) for one in value]
+        case dict():
+            return {name: _unnamed(one) for name, one in value.items()}
+        case _:
+            return value
 
 
 def _asked(wanted: Filter) -> dict[str, object]:

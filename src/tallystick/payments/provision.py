@@ -5,7 +5,6 @@ unknown is asked again for a while, then the customer is looked for, and only wh
 Who buys before that is done does the same, under the same key.
 """
 
-import asyncio
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,6 +14,7 @@ import structlog
 
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict, Misconfigured
+from tallystick.payments.claimed import AT_ONCE, work_off
 from tallystick.payments.customer import find_customer
 from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.stripe.client import StripeClient
@@ -23,7 +23,6 @@ from tallystick.payments.stripe.customer import create_customer, find_created
 queries = load_queries(__file__, "provision.sql")
 log = structlog.get_logger()
 
-AT_ONCE: Final = 10
 # Nobody asks under a key that is older than the first, or takes another one before it is older than the second: in
 # between, the last call of everybody ends.
 ASKED_FOR: Final = timedelta(minutes=9)
@@ -45,17 +44,10 @@ async def provision_customers(pool: asyncpg.Pool, stripe: StripeClient) -> int:
     """Make the customers that are missing; returns how many there are more. Any number of these may run at once.
 
     Raises Misconfigured where Stripe does not take our key: nothing was tried then that is not tried again."""
-    made = 0
-    while True:
-        rows = [row async for row in queries.claim(pool, livemode=stripe.livemode, row_limit=AT_ONCE)]
-        tasks = [_Task(**row) for row in rows]
-        ended = await asyncio.gather(*(_provision(pool, stripe, task) for task in tasks), return_exceptions=True)
-        made += sum(one is True for one in ended)
-        for one in ended:
-            if isinstance(one, BaseException):
-                raise one
-        if len(tasks) < AT_ONCE:
-            return made
+    return await work_off(
+        lambda: queries.claim(pool, livemode=stripe.livemode, row_limit=AT_ONCE),
+        lambda row: _provision(pool, stripe, _Task(**row)),
+    )
 
 
 async def customer_of(pool: asyncpg.Pool, stripe: StripeClient, organization: str) -> str:

@@ -1,12 +1,10 @@
 """An organization's customer at Stripe has its name, also when it is given another one."""
 
-import asyncio
-from typing import Final
-
 import asyncpg
 import structlog
 
 from tallystick.base.database import load_queries
+from tallystick.payments.claimed import AT_ONCE, work_off
 from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.stripe.client import StripeClient
 from tallystick.payments.stripe.customer import rename_customer
@@ -14,23 +12,15 @@ from tallystick.payments.stripe.customer import rename_customer
 queries = load_queries(__file__, "rename.sql")
 log = structlog.get_logger()
 
-_AT_ONCE: Final = 10
-
 
 async def rename_customers(pool: asyncpg.Pool, stripe: StripeClient) -> int:
     """Tell Stripe the names that organizations were given since; returns how many. Any number of these may run at once.
 
     Raises Misconfigured where Stripe does not take our key; all is tried again then."""
-    told = 0
-    while True:
-        rows = [row async for row in queries.claim(pool, livemode=stripe.livemode, row_limit=_AT_ONCE)]
-        ended = await asyncio.gather(*(_rename(pool, stripe, **row) for row in rows), return_exceptions=True)
-        told += sum(one is True for one in ended)
-        for one in ended:
-            if isinstance(one, BaseException):
-                raise one
-        if len(rows) < _AT_ONCE:
-            return told
+    return await work_off(
+        lambda: queries.claim(pool, livemode=stripe.livemode, row_limit=AT_ONCE),
+        lambda row: _rename(pool, stripe, **row),
+    )
 
 
 async def _rename(pool: asyncpg.Pool, stripe: StripeClient, *, organization: str, renames: int) -> bool:

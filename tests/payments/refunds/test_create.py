@@ -162,14 +162,22 @@ async def test_asked_for_at_once_under_many_keys_it_is_made_once(till, pool, giv
     await books(pool)
 
 
-async def test_one_that_another_key_made_is_not_refused_under_the_first(till, pool, give):
+async def asked_and_made_by_hand(till, give, *, amount_minor, by_hand_minor=None):
+    """A refund of ours that never came to Stripe, where somebody makes one with its id, of as much where nothing else
+    is said."""
     paid = await till.buy()
     await till.control("faults", method="POST", path="/v1/refunds", kind="reset_before", times=3)
-    made = await give(paid)
+    made = await give(paid, amount_minor=amount_minor)
     assert (made.state, await at_stripe(till, paid)) == ("asked", [])
-    await till.stripe.v1.refunds.create_async(
-        {"payment_intent": paid.payment_intent, "amount": 2500, "metadata": {"refund_id": made.id}}
+    amount = by_hand_minor or amount_minor
+    theirs = await till.stripe.v1.refunds.create_async(
+        {"payment_intent": paid.payment_intent, "amount": amount, "metadata": {"refund_id": made.id}}
     )
+    return paid, made, theirs
+
+
+async def test_one_that_another_key_made_is_not_refused_under_the_first(till, pool, give):
+    paid, made, _ = await asked_and_made_by_hand(till, give, amount_minor=2500)
     await ask.ask(pool, till.stripe, made, now=made.created_at)
     assert (await refund.find(pool, made.id)).state == "succeeded"
     await till.receive(await till.events(paid))
@@ -178,13 +186,7 @@ async def test_one_that_another_key_made_is_not_refused_under_the_first(till, po
 
 async def test_one_that_was_made_by_hand_under_our_id_is_found_before_its_key_is_used_again(till, pool, give):
     """The first asking never came to Stripe, nor did its event come to us: the key alone would make a second one."""
-    paid = await till.buy()
-    await till.control("faults", method="POST", path="/v1/refunds", kind="reset_before", times=3)
-    made = await give(paid, amount_minor=1000)
-    assert (made.state, await at_stripe(till, paid)) == ("asked", [])
-    await till.stripe.v1.refunds.create_async(
-        {"payment_intent": paid.payment_intent, "amount": 1000, "metadata": {"refund_id": made.id}}
-    )
+    paid, made, _ = await asked_and_made_by_hand(till, give, amount_minor=1000)
     await pool.execute("update refund set created_at = created_at - interval '2 minutes'")
     assert await ask.ask_open(pool, till.stripe) == 1
     assert await at_stripe(till, paid) == [(1000, "succeeded")]
@@ -194,12 +196,7 @@ async def test_one_that_was_made_by_hand_under_our_id_is_found_before_its_key_is
 
 
 async def test_one_of_another_amount_under_our_id_is_not_ours_and_lets_nothing_be_asked_for(till, pool, give):
-    paid = await till.buy()
-    await till.control("faults", method="POST", path="/v1/refunds", kind="reset_before", times=3)
-    made = await give(paid, amount_minor=1000)
-    theirs = await till.stripe.v1.refunds.create_async(
-        {"payment_intent": paid.payment_intent, "amount": 900, "metadata": {"refund_id": made.id}}
-    )
+    paid, made, theirs = await asked_and_made_by_hand(till, give, amount_minor=1000, by_hand_minor=900)
     await pool.execute("update refund set created_at = created_at - interval '2 minutes'")
     assert await ask.ask_open(pool, till.stripe) == 0
     assert (await refund.find(pool, made.id)).state == "asked"

@@ -11,13 +11,15 @@ from tallystick.ledger import audit
 from tallystick.ledger.account import PlatformAccount, beside
 from tallystick.ledger.post import Transfer, post
 from tallystick.payments.debts.debt import Debt, hold_back, pay, queries
+from tallystick.payments.words import words
 from tallystick.subscriptions.turn import wait_for_turn
 
 
 async def write_off(connection: asyncpg.Connection, operation: UUID, *, reason: str, by: str) -> Debt:
     """Book what is open of the debt as lost. Should its payment come back after all, that is taken back, too.
 
-    Raises NotFound, and Conflict where nothing is open."""
+    Raises InvalidInput, NotFound, and Conflict where nothing is open."""
+    reason = words(reason, "reason")
     async with connection.transaction():
         await wait_for_turn(connection, (await _find(connection, operation)).organization)
         debt = await _find(connection, operation)

@@ -8,11 +8,12 @@ import asyncpg
 import msgspec
 
 from tallystick.base.database import load_queries
-from tallystick.base.errors import Conflict, InvalidInput, NotFound
+from tallystick.base.errors import Conflict, NotFound
 from tallystick.base.ids import is_text_id
 from tallystick.ledger import audit
 from tallystick.payments.ending import EventState
 from tallystick.payments.inbox.inbox import Inbox
+from tallystick.payments.words import words
 
 queries = load_queries(__file__, "set_aside.sql")
 
@@ -48,12 +49,11 @@ async def retry(pool: asyncpg.Pool, inbox: Inbox, event_id: str, *, by: str) -> 
 
 async def dismiss(pool: asyncpg.Pool, event_id: str, *, reason: str, by: str) -> None:
     """Nothing is to be done for it any more. Raises InvalidInput, NotFound, and Conflict for one that is done."""
-    if not 0 < len(reason.strip()) <= _REASON_MAX or not reason.isprintable():
-        raise InvalidInput("reason", f"must be a printable text of 1 to {_REASON_MAX} characters")
+    reason = words(reason, "reason", _REASON_MAX)
     async with pool.acquire() as connection, connection.transaction():
         before = await _lock(connection, event_id)
-        await queries.dismiss(connection, id=event_id, reason=f"dismissed by {by}: {reason.strip()}")
-        await _record(connection, "event.dismissed", before, by, {"reason": reason.strip()})
+        await queries.dismiss(connection, id=event_id, reason=f"dismissed by {by}: {reason}")
+        await _record(connection, "event.dismissed", before, by, {"reason": reason})
 
 
 async def _lock(connection: asyncpg.Connection, event_id: str) -> StoredEvent:

@@ -4,7 +4,6 @@ An attempt is noted before it is made. A report whose attempt has no known outco
 which Stripe takes once in 24 hours; after that, or when its period is over, Stripe's sum of its minute tells first.
 """
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -15,6 +14,7 @@ import structlog
 from prometheus_client import Counter
 
 from tallystick.base.database import load_queries
+from tallystick.base.together import together
 from tallystick.payments.errors import PaymentPending, PaymentRefused
 from tallystick.payments.meters.billed import read_billed, read_taken, take_turn
 from tallystick.payments.meters.bucket import REACHES
@@ -64,12 +64,7 @@ async def send(pool: asyncpg.Pool, stripe: StripeClient) -> int:
     Several are under way at once, here as in other processes: each report is one taker's. What fails with one of them
     keeps no other from being sent, and is raised at the end."""
     turns = iter(range(_PASS_MAX))
-    takers = (_send_in_turn(pool, stripe, turns) for _ in range(AT_A_TIME))
-    done = await asyncio.gather(*takers, return_exceptions=True)
-    for failure in done:
-        if isinstance(failure, BaseException):
-            raise failure
-    return sum(number for number in done if isinstance(number, int))
+    return sum(await together(_send_in_turn(pool, stripe, turns) for _ in range(AT_A_TIME)))
 
 
 async def _send_in_turn(pool: asyncpg.Pool, stripe: StripeClient, turns: Iterator[int]) -> int:

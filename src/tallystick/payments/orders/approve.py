@@ -3,15 +3,14 @@
 import asyncpg
 import msgspec
 
-from tallystick.base.errors import Conflict, Forbidden, InvalidInput
+from tallystick.base.errors import Conflict, Forbidden
 from tallystick.base.money import from_minor
 from tallystick.payments.orders.change import write
 from tallystick.payments.orders.credit import Proof, credit
 from tallystick.payments.orders.end_unpaid import end_unpaid
 from tallystick.payments.orders.order import Order, lock_known
 from tallystick.payments.orders.take_coupon import take_again
-
-_TEXT_CHARS_MAX = 500
+from tallystick.payments.words import words
 
 
 class AlreadyCredited(Conflict):
@@ -31,7 +30,7 @@ async def approve(pool: asyncpg.Pool, order_id: str, *, proof: str, by: str, fou
 
     With `four_eyes` whoever made the order or approved it first cannot release it: then the first approval is only
     kept. Raises NotFound, AlreadyCredited, AnotherOperator, and Conflict for an order that cannot be approved."""
-    proof = _text(proof, "proof")
+    proof = words(proof, "proof")
     async with pool.acquire() as connection, connection.transaction():
         order = await lock_known(connection, order_id)
         _refuse_credited(order)
@@ -44,7 +43,7 @@ async def approve(pool: asyncpg.Pool, order_id: str, *, proof: str, by: str, fou
 
 async def credit_anyway(pool: asyncpg.Pool, order_id: str, *, reason: str, by: str, four_eyes: bool) -> Order:
     """Credit an order whose payment came and did not fit it, by what came. Raises as `approve` does."""
-    reason = _text(reason, "reason")
+    reason = words(reason, "reason")
     async with pool.acquire() as connection, connection.transaction():
         order = await lock_known(connection, order_id)
         _refuse_credited(order)
@@ -57,7 +56,7 @@ async def credit_anyway(pool: asyncpg.Pool, order_id: str, *, reason: str, by: s
 
 async def reject(pool: asyncpg.Pool, order_id: str, *, reason: str, by: str) -> Order:
     """Say that a manual order is not going to be paid. Raises as `approve` does."""
-    reason = _text(reason, "reason")
+    reason = words(reason, "reason")
     async with pool.acquire() as connection, connection.transaction():
         order = await lock_known(connection, order_id)
         _refuse_credited(order)
@@ -100,10 +99,3 @@ def _refuse_credited(order: Order) -> None:
     if order.operation is not None:
         who = f"approved by {order.approved_by}" if order.approved_by else "paid"
         raise AlreadyCredited(f"Order {order.id} was {who} at {order.credited_at:%Y-%m-%d %H:%M:%S} UTC already.")
-
-
-def _text(text: str, field: str) -> str:
-    text = text.strip()
-    if not 0 < len(text) <= _TEXT_CHARS_MAX or not text.isprintable():
-        raise InvalidInput(field, f"must be a printable text of 1 to {_TEXT_CHARS_MAX} characters")
-    return text

@@ -5,6 +5,7 @@ import msgspec
 from tallystick.base.errors import Conflict, InvalidAmount
 from tallystick.base.money import NANO, format_amount, from_minor, to_minor
 from tallystick.catalog.document import Pack
+from tallystick.catalog.entries import CURRENCY
 
 
 class PurchaseTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,7 +15,7 @@ class PurchaseTerms(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str = "http://127.0.0.1:8080"
     minimum: int = 1
     maximum: int = 10_000
-    currency: str = "usd"
+    currency: str = CURRENCY
     transfer_to: str | None = None
 
 

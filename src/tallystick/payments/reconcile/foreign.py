@@ -5,6 +5,7 @@ import asyncpg
 from tallystick.base.database import load_queries
 from tallystick.base.errors import Conflict, InvalidInput
 from tallystick.ledger import audit
+from tallystick.payments.words import words
 
 queries = load_queries(__file__, "foreign.sql")
 
@@ -18,8 +19,9 @@ async def set_apart(pool: asyncpg.Pool, payment_intent: str, *, reason: str, by:
     """An operator says that a payment which names us is none of our orders: its money stands apart from now on.
 
     Raises InvalidInput, and Conflict for one that paid an order or an invoice."""
-    if not payment_intent.startswith("pi_") or not reason.strip():
-        raise InvalidInput("payment" if reason.strip() else "reason", "must be the id of a payment and a reason")
+    reason = words(reason, "reason")
+    if not payment_intent.startswith("pi_"):
+        raise InvalidInput("payment", "must be the id of a payment at Stripe, such as pi_...")
     async with pool.acquire() as connection, connection.transaction():
         paid = await queries.paid_by(connection, payment_intent=payment_intent)
         if paid is not None:

@@ -15,6 +15,7 @@ from tallystick.payments.refunds.clawback import unspent_minor
 from tallystick.payments.refunds.origin import of_order
 from tallystick.payments.refunds.refund import Refund
 from tallystick.payments.stripe.client import StripeClient
+from tallystick.payments.words import words
 from tallystick.subscriptions.turn import wait_for_turn
 
 _log = structlog.get_logger()
@@ -39,8 +40,7 @@ async def create(
 
     What Stripe did not answer yet is returned as it stands, 'asked': a job asks again. Raises NotFound, InvalidInput,
     Conflict, and PaymentRefused, with all as it was before."""
-    if not reason.strip():
-        raise InvalidInput("reason", "must say why the money goes back")
+    reason = words(reason, "reason")
     id_ = _id(order_id, request_id)
     async with pool.acquire() as connection, connection.transaction():
         order = await lock_known(connection, order_id)

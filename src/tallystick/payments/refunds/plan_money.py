@@ -17,6 +17,7 @@ from tallystick.payments.refunds.cause import Cause, causes_of
 from tallystick.payments.refunds.dispute import Dispute, disputes_of, find, organization_of
 from tallystick.payments.refunds.origin import Origin
 from tallystick.payments.refunds.refund import refunds_of
+from tallystick.payments.words import words
 from tallystick.subscriptions.turn import wait_for_turn
 
 queries = load_queries(__file__, "plan_money.sql")
@@ -65,7 +66,8 @@ async def bring(connection: asyncpg.Connection, origin: Origin, account: int, pa
 async def release(connection: asyncpg.Connection, dispute_id: str, *, reason: str, by: str) -> Dispute:
     """Hold nobody back for this dispute any more, as long as it has the money: an operator's act.
 
-    Raises NotFound, and Conflict where it holds nobody back."""
+    Raises InvalidInput, NotFound, and Conflict where it holds nobody back."""
+    reason = words(reason, "reason")
     async with connection.transaction():
         found = await find(connection, dispute_id)
         organization = await organization_of(connection, found)
