@@ -27,7 +27,7 @@ _SPEED: Final = "the same: requests/s over nginx's"
 class Pressed:
     """One round of load, and the CPU that each side took for a request, in microseconds."""
 
-    load: load.Result
+    result: load.Result
     cpu_us: tuple[float, ...]
 
 
@@ -73,17 +73,17 @@ def _measure(prepared: Ground, upstream: int, effort: Effort) -> tuple[list[Figu
         direct = prepared.call(f"http://127.0.0.1:{upstream}", body)
         alone, latency = _added_latency(direct, through, effort)
         figures += [latency, _memory(server)]
-        return figures, sum(one.load.requests for one in rounds) + alone
+        return figures, sum(one.result.requests for one in rounds) + alone
 
 
 def _told(paid: Pressed, plain: Sequence[Pressed]) -> str:
-    told = f"{paid.load.per_s:,.0f}/s, gateway {paid.cpu_us[0]:.0f} us, PostgreSQL {paid.cpu_us[1]:.0f} us"
-    return told + "".join(f"; nginx {one.load.per_s:,.0f}/s, {one.cpu_us[0]:.1f} us" for one in plain)
+    told = f"{paid.result.per_s:,.0f}/s, gateway {paid.cpu_us[0]:.0f} us, PostgreSQL {paid.cpu_us[1]:.0f} us"
+    return told + "".join(f"; nginx {one.result.per_s:,.0f}/s, {one.cpu_us[0]:.1f} us" for one in plain)
 
 
 def _against_nginx(rounds: Sequence[Pressed], baselines: Sequence[Pressed]) -> list[Figure]:
-    per_s = middle(one.load.per_s for one in rounds)
-    p50, p99 = middle(one.load.p50_ms for one in rounds), middle(one.load.p99_ms for one in rounds)
+    per_s = middle(one.result.per_s for one in rounds)
+    p50, p99 = middle(one.result.p50_ms for one in rounds), middle(one.result.p99_ms for one in rounds)
     speed = f"{per_s:,.0f}/s, p50 {p50:.1f} ms, p99 {p99:.1f} ms"
     gateway, postgres = (middle(one.cpu_us[side] for one in rounds) for side in (0, 1))
     cpu = f"gateway {gateway:.0f} us + PostgreSQL {postgres:.0f} us"
@@ -92,7 +92,7 @@ def _against_nginx(rounds: Sequence[Pressed], baselines: Sequence[Pressed]) -> l
         return [Skipped(_CPU, f"nginx is not installed; {cpu}"), Skipped(_SPEED, f"nginx is not installed; {speed}")]
     pairs = list(zip(rounds, baselines, strict=True))
     plain_us = middle(one.cpu_us[0] for one in baselines)
-    plain_per_s = middle(one.load.per_s for one in baselines)
+    plain_per_s = middle(one.result.per_s for one in baselines)
     return [
         Row(
             _CPU,
@@ -103,7 +103,7 @@ def _against_nginx(rounds: Sequence[Pressed], baselines: Sequence[Pressed]) -> l
         ),
         Row(
             _SPEED,
-            middle(paid.load.per_s / plain.load.per_s for paid, plain in pairs),
+            middle(paid.result.per_s / plain.result.per_s for paid, plain in pairs),
             "x",
             f"{speed}, over {plain_per_s:,.0f}/s",
         ),

@@ -60,7 +60,7 @@ def _measure(prepared: Ground, upstream: int, effort: Effort) -> tuple[list[Figu
         for number in range(effort.rounds):
             others.append(press(other, [tree], CONNECTIONS, seconds))
             rounds.append(press(ours, [server.tree], CONNECTIONS, seconds))
-            told = f"{rounds[-1].load.per_s:,.0f}/s over LiteLLM's {others[-1].load.per_s:,.0f}/s"
+            told = f"{rounds[-1].result.per_s:,.0f}/s over LiteLLM's {others[-1].result.per_s:,.0f}/s"
             say(f"Round {number + 1} of {effort.rounds}: {told}")
         memory = Row(
             "memory per worker over LiteLLM's",
@@ -68,12 +68,12 @@ def _measure(prepared: Ground, upstream: int, effort: Effort) -> tuple[list[Figu
             "x",
             f"{server.worker.pss_mb():.0f} MB over {tree.pss_mb():.0f} MB",
         )
-    return [_faster(rounds[1:], others[1:]), memory], sum(one.load.requests for one in rounds)
+    return [_faster(rounds[1:], others[1:]), memory], sum(one.result.requests for one in rounds)
 
 
 def _faster(rounds: list[Pressed], others: list[Pressed]) -> Row:
-    ratios = [mine.load.per_s / theirs.load.per_s for mine, theirs in zip(rounds, others, strict=True)]
-    speeds = [middle(one.load.per_s for one in side) for side in (rounds, others)]
+    ratios = [mine.result.per_s / theirs.result.per_s for mine, theirs in zip(rounds, others, strict=True)]
+    speeds = [middle(one.result.per_s for one in side) for side in (rounds, others)]
     cpu = middle(one.cpu_us[0] for one in others)
     basis = f"{speeds[0]:,.0f}/s over {speeds[1]:,.0f}/s (LiteLLM's CPU {cpu:,.0f} us per request)"
     return Row("requests/s over LiteLLM's proxy without keys, budgets or database", middle(ratios), "x", basis, _TARGET)

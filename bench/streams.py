@@ -27,7 +27,7 @@ _FIGURE: Final = "paced streams: CPU of gateway + PostgreSQL per event over ngin
 class Passed:
     """One round of streams, and the CPU that each side took for an event, in microseconds."""
 
-    load: load.Result
+    result: load.Result
     cpu_us: tuple[float, ...]
 
 
@@ -71,10 +71,10 @@ def _pass(call: load.Call, trees: Sequence[Tree], seconds: float) -> Passed:
 
 
 def _calls(rounds: Sequence[Passed]) -> int:
-    return sum(one.load.requests for one in rounds)
+    return sum(one.result.requests for one in rounds)
 
 
 def _cpu(rounds: Sequence[Passed]) -> str:
     gateway, postgres = (middle(one.cpu_us[side] for one in rounds) for side in (0, 1))
-    per_s = middle(one.load.events / one.load.seconds for one in rounds)
+    per_s = middle(one.result.events / one.result.seconds for one in rounds)
     return f"gateway {gateway:.1f} us + PostgreSQL {postgres:.1f} us at {per_s:,.0f} events/s"

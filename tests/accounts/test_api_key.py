@@ -38,13 +38,13 @@ async def test_listed_by_organization_the_newest_first(
     await pool.execute("update api_key set id = 'key_' || name")
     async with pool.acquire() as connection:
         await api_key.revoke(connection, organization=acme.id, key="key_k1")
-    listed = await api_key.list(pool, acme.id)
+    listed = await api_key.of_organization(pool, acme.id)
     assert [key.name for key in listed] == ["k2", "k1", "k0"]
     assert [key.revoked_at is not None for key in listed] == [False, True, False]
-    assert [key.name for key in await api_key.list(pool, acme.id, limit=1)] == ["k2"]
-    assert [key.name for key in await api_key.list(pool, acme.id, before="key_k2")] == ["k1", "k0"]
+    assert [key.name for key in await api_key.of_organization(pool, acme.id, limit=1)] == ["k2"]
+    assert [key.name for key in await api_key.of_organization(pool, acme.id, before="key_k2")] == ["k1", "k0"]
     with pytest.raises(InvalidInput):
-        await api_key.list(pool, acme.id, before="\0")
+        await api_key.of_organization(pool, acme.id, before="\0")
 
 
 async def test_only_its_own_organization_revokes_a_key(
@@ -129,7 +129,7 @@ async def test_the_number_of_live_keys_is_limited_exactly(
     assert sum(isinstance(outcome, TooManyKeys) for outcome in outcomes) == 5
     assert await pool.fetchval("select count(*) from api_key") == 3
     await create(other.id)
-    [newest, *_] = await api_key.list(pool, acme.id)
+    [newest, *_] = await api_key.of_organization(pool, acme.id)
     async with pool.acquire() as connection:
         await api_key.revoke(connection, organization=acme.id, key=newest.id)
     await create(acme.id)

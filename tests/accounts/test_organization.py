@@ -35,9 +35,9 @@ async def test_found_by_its_id(pool: asyncpg.Pool, acme: Organization) -> None:
 
 async def test_listed_page_by_page(pool: asyncpg.Pool, acme: Organization, other: Organization) -> None:
     first, second = sorted([acme, other], key=lambda each: each.id)
-    assert await organization.list(pool) == [first, second]
-    assert await organization.list(pool, limit=1) == [first]
-    assert await organization.list(pool, after=first.id) == [second]
+    assert await organization.page(pool) == [first, second]
+    assert await organization.page(pool, limit=1) == [first]
+    assert await organization.page(pool, after=first.id) == [second]
 
 
 async def test_the_payer_of_a_user_is_the_personal_organization(

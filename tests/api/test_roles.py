@@ -136,7 +136,7 @@ class World:
                 return made.id if thing == "invitation" else link.rpartition("/")[2]
             case "credential":
                 name = f"p{number}"
-                await credential.set(self.connection, SEALER, owner=where.id, name=name, secret="sk-of-the-tests")
+                await credential.put(self.connection, SEALER, owner=where.id, name=name, secret="sk-of-the-tests")
                 return name
             case "order":
                 buyer = Buyer(organization=where.id, account=where.account, user_id=owner)

@@ -201,7 +201,7 @@ class Redis:
             while b"ready to accept connections" not in (line := (await self._process.stdout.readline()).lower()):
                 assert line, "redis-server did not start"
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
 
@@ -273,10 +273,10 @@ async def test_with_redis_away_who_has_rates_is_refused(
 async def test_a_redis_that_does_not_answer_is_one_that_is_away(redis: Redis, shared: SharedRates) -> None:
     rates = shared()
     await rates.take("org", FIVE, 100)
-    redis.signal(signal.SIGSTOP)
+    redis.send(signal.SIGSTOP)
     with pytest.raises(Unavailable):
         await rates.take("org", FIVE, 100)
-    redis.signal(signal.SIGCONT)
+    redis.send(signal.SIGCONT)
     assert dict((await rates.take("org", FIVE, 100)).headers)[b"x-ratelimit-remaining-requests"] == b"3"
 
 

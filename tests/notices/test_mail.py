@@ -78,7 +78,7 @@ async def test_a_mail_arrives_as_it_was_written(
     assert (envelope.mail_from, envelope.rcpt_tos) == ("billing@example.com", ["zoe@example.com"])
     assert (got["from"], got["to"], got["subject"]) == (FROM, "zoe@example.com", "Zoës Rechnung")
     assert got.get_content().splitlines() == text.splitlines()
-    (kept,) = await mail.list(connection)
+    (kept,) = await mail.newest(connection)
     assert (kept.state, kept.attempts, kept.problem) == ("sent", 1, None)
     assert await send_mails(pool, server, FROM) == 0
 
@@ -99,7 +99,7 @@ async def test_a_server_that_is_away_is_tried_again_for_a_day(
     waited = timedelta(0)
     for attempt in range(1, len(MAIL_DELAYS) + 1):
         assert await send_mails(pool, away, FROM) == 0
-        (kept,) = await mail.list(connection)
+        (kept,) = await mail.newest(connection)
         assert (kept.state, kept.attempts) == ("waiting", attempt)
         assert kept.problem is not None
         waited += await connection.fetchval("select retry_at - clock_timestamp() from mail")
@@ -107,7 +107,7 @@ async def test_a_server_that_is_away_is_tried_again_for_a_day(
         await pass_time(connection)
     assert timedelta(hours=20) < waited < timedelta(hours=30)
     await send_mails(pool, away, FROM)
-    (kept,) = await mail.list(connection)
+    (kept,) = await mail.newest(connection)
     assert (kept.state, kept.attempts) == ("failed", len(MAIL_DELAYS) + 1)
     await pass_time(connection)
     assert await send_mails(pool, server, FROM) == 0
@@ -127,12 +127,12 @@ async def test_one_that_is_refused_does_not_keep_the_others(
         await write_mail(connection, f"{name}@example.com", subject="Low", body="Low.")
     await write_mail(connection, "eve@example.com", subject="Low\r\nBcc: all@example.com", body="Low.")
     assert await send_mails(pool, server, FROM) == 1
-    found = {one.recipient: (one.state, one.problem) for one in await mail.list(connection)}
+    found = {one.recipient: (one.state, one.problem) for one in await mail.newest(connection)}
     assert found["nobody@example.com"] == ("failed", "550 no such mailbox")
     assert found["busy@example.com"] == ("waiting", "451 come back later")
     assert found["ada@example.com"] == ("sent", None)
     assert found["eve@example.com"][0] == "failed"
-    assert [one.recipient for one in await mail.list(connection, state="waiting")] == ["busy@example.com"]
+    assert [one.recipient for one in await mail.newest(connection, state="waiting")] == ["busy@example.com"]
     assert len(mailbox.mails) == 1
 
 
@@ -151,7 +151,7 @@ async def test_a_wrong_password_is_said_and_not_shown(
     wrong = parse_url(f"smtp://ada:hunter2-and-more@127.0.0.1:{server.port}")
     await write_mail(connection, "ada@example.com", subject="Low", body="Low.")
     assert await send_mails(pool, wrong, FROM) == 0
-    (kept,) = await mail.list(connection)
+    (kept,) = await mail.newest(connection)
     assert kept.state == "waiting"
     assert kept.problem is not None
     assert kept.problem.startswith("535")

@@ -136,7 +136,7 @@ async def find(connection: asyncpg.Connection, key: str) -> ApiKey:
     return _key(row)
 
 
-async def list(  # noqa: A001 - callers read api_key.list(...)
+async def of_organization(
     connection: asyncpg.Connection, organization: str, *, before: str | None = None, limit: int = 100
 ) -> Sequence[ApiKey]:
     """The organization's keys, revoked ones too, the newest first; with `before`, those older than that key."""

@@ -37,7 +37,7 @@ class TooManyCredentials(Conflict):
     code = "too_many_credentials"
 
 
-async def set(  # noqa: A001 - callers read credential.set(...)
+async def put(
     connection: asyncpg.Connection,
     sealer: Sealer,
     *,

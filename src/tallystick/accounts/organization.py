@@ -64,9 +64,7 @@ async def find(connection: asyncpg.Connection, organization: str) -> Organizatio
     return _found(row)
 
 
-async def list(  # noqa: A001 - callers read organization.list(...)
-    connection: asyncpg.Connection, *, after: str = "", limit: int = 100
-) -> Sequence[Organization]:
+async def page(connection: asyncpg.Connection, *, after: str = "", limit: int = 100) -> Sequence[Organization]:
     """Organizations in the order they were made, those behind the id `after`."""
     return [_organization(row) async for row in queries.list_organizations(connection, after=after, row_limit=limit)]
 

@@ -79,7 +79,7 @@ async def set_keys(body: ProvidersBody, current: CurrentMember, dependencies: De
         checked.append((name, given.apiKey, base_url))
     async with dependencies.pool.acquire() as connection, connection.transaction():
         for name, secret, base_url in checked:
-            await credential.set(
+            await credential.put(
                 connection,
                 sealer,
                 owner=current.organization,

@@ -58,7 +58,7 @@ async def list_keys(
     limit: Annotated[int, Query(ge=1, le=100)] = 100,
 ) -> Response:
     """The organization's keys, the newest first, without their secrets. Every member may look."""
-    keys = await api_key.list(dependencies.pool, current.organization, before=before, limit=limit)
+    keys = await api_key.of_organization(dependencies.pool, current.organization, before=before, limit=limit)
     following = keys[-1].id if len(keys) == limit else None
     return ExactJSON(KeysAnswer(keys=[_shown(key) for key in keys], next=following))
 

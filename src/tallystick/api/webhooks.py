@@ -61,7 +61,7 @@ class ReplayBody(BaseModel):
 async def list_webhooks(caller: CurrentBillingCaller, dependencies: Dependencies) -> Response:
     """The organization's webhooks, the oldest first, without their secrets."""
     async with dependencies.pool.acquire() as connection:
-        found = await endpoint.list(connection, caller.organization)
+        found = await endpoint.of_organization(connection, caller.organization)
     return ExactJSON({"webhooks": [_shown(one) for one in found]})
 
 

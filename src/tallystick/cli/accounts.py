@@ -58,7 +58,7 @@ def list_orgs(
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> list[Organization]:
         async with pool.acquire() as connection:
-            return [*await organization.list(connection, after=after, limit=limit)]
+            return [*await organization.page(connection, after=after, limit=limit)]
 
     found = with_books(work)
     show(
@@ -77,7 +77,7 @@ def show_org(org: Org, as_json: AsJson = False) -> None:
             return (
                 await organization.find(connection, payer),
                 await read.balance(connection, account),
-                [*await api_key.list(connection, payer)],
+                [*await api_key.of_organization(connection, payer)],
             )
 
     found, balance, keys = with_books(work)
@@ -177,7 +177,7 @@ def list_keys(org: Org, as_json: AsJson = False) -> None:
     async def work(pool: asyncpg.Pool, _settings: Settings) -> list[ApiKey]:
         async with pool.acquire() as connection:
             payer, _account = await organization.resolve_payer(connection, org)
-            return [*await api_key.list(connection, payer, limit=1000)]
+            return [*await api_key.of_organization(connection, payer, limit=1000)]
 
     found = with_books(work)
     show(

@@ -150,7 +150,7 @@ def set_credential(
 
     async def work(pool: asyncpg.Pool, settings: Settings) -> None:
         async with pool.acquire() as connection, connection.transaction():
-            await credential.set(connection, sealer(settings), owner=OPERATOR, name=name, secret=secret, by=who)
+            await credential.put(connection, sealer(settings), owner=OPERATOR, name=name, secret=secret, by=who)
             # Running gateways read their catalog again, and the secret with it.
             await connection.execute("select announce('catalog', '')")
 

@@ -31,7 +31,7 @@ def list_mails(
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> list[Mail]:
         async with pool.acquire() as connection:
-            return [*await mail.list(connection, state=state, limit=limit)]
+            return [*await mail.newest(connection, state=state, limit=limit)]
 
     found = with_books(work)
     show(

@@ -134,7 +134,7 @@ def list_all(
 
     async def work(pool: asyncpg.Pool, _settings: Settings) -> list[tuple[Subscription, Plan]]:
         async with pool.acquire() as connection:
-            found = await subscription.list(connection, after=after, limit=limit)
+            found = await subscription.page(connection, after=after, limit=limit)
             plans = {number: await plan_version(connection, number) for number in {one.plan_version for one in found}}
             return [(one, plans[one.plan_version]) for one in found]
 

@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def list_webhooks(org: Org, as_json: AsJson = False) -> None:
     """List an organization's webhooks, the oldest first."""
-    found = run_for(org, endpoint.list)
+    found = run_for(org, endpoint.of_organization)
     show(
         found,
         as_json,

@@ -78,7 +78,7 @@ async def create(
     return NewEndpoint(endpoint=made, secret=secret)
 
 
-async def list(connection: asyncpg.Connection, organization: str) -> Sequence[Endpoint]:  # noqa: A001 - endpoint.list(...)
+async def of_organization(connection: asyncpg.Connection, organization: str) -> Sequence[Endpoint]:
     """All of them, the oldest first."""
     return [_endpoint(row) async for row in queries.of_organization(connection, organization=organization)]
 

@@ -39,9 +39,7 @@ async def write_mail(
     await queries.keep(connection, recipient=recipient, subject=subject, body=body, key=key)
 
 
-async def list(  # noqa: A001 - callers read mail.list(...)
-    connection: asyncpg.Connection, *, state: State | None = None, limit: int = 50
-) -> Sequence[Mail]:
+async def newest(connection: asyncpg.Connection, *, state: State | None = None, limit: int = 50) -> Sequence[Mail]:
     """The newest first, for an operator."""
     return [msgspec.convert(dict(row), Mail) async for row in queries.newest(connection, state=state, row_limit=limit)]
 

@@ -90,9 +90,7 @@ async def count_by_version(connection: asyncpg.Connection) -> dict[int, int]:
     return {row["plan_version"]: row["subscribers"] async for row in queries.count_by_version(connection)}
 
 
-async def list(  # noqa: A001 - callers read subscription.list(...)
-    connection: asyncpg.Connection, *, after: str = "", limit: int = 100
-) -> Sequence[Subscription]:
+async def page(connection: asyncpg.Connection, *, after: str = "", limit: int = 100) -> Sequence[Subscription]:
     """Live subscriptions in the order of their organizations, those behind the organization `after`."""
     rows = queries.list_live(connection, after=after, row_limit=limit)
     return [msgspec.convert(dict(row), Subscription) async for row in rows]

@@ -101,7 +101,7 @@ class Forge(msgspec.Struct, forbid_unknown_fields=True):
     """An event the API never had. Without a `secret` it is signed with the true one: then only its content lies."""
 
     type: str
-    object: dict[str, object]
+    object: Object
     id: str | None = None
     livemode: bool = False
     copies: int = 1
