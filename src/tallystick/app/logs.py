@@ -4,13 +4,11 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
-
-from tallystick.app.log_lines import LogLines
 
 # What a secret of ours or of a provider looks like. No code logs one on purpose; this is the net below it.
 _SECRET: Final = re.compile(r"\b(tsk|tss|tsi|sk|rk|whsec|pk)[-_][A-Za-z0-9_\-]{8,}|postgres(ql)?://[^@\s]+@")
@@ -29,14 +27,14 @@ def configure(level: str, layout: str) -> None:
     ]
     last: list[Any] = [_as_json if layout == "json" else structlog.dev.ConsoleRenderer(), redact]
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    logger, lines = structlog.make_filtering_bound_logger(threshold), LogLines(sys.stderr)
+    logger = structlog.make_filtering_bound_logger(threshold)
     structlog.configure(
         processors=[*shared, *last],
-        wrapper_class=_in_one_step(logger, lines) if layout == "json" else logger,
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, lines)),
+        wrapper_class=_in_one_step(logger) if layout == "json" else logger,
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(lines)
+    handler = logging.StreamHandler(sys.stderr)
     chain: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=chain, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
@@ -44,7 +42,7 @@ def configure(level: str, layout: str) -> None:
         logging.getLogger(library).setLevel(max(threshold, logging.WARNING))
 
 
-def _in_one_step(logger: type[Any], lines: LogLines) -> type[Any]:
+def _in_one_step(logger: type[Any]) -> type[Any]:
     """The same lines without the steps of the chain, which cost a paid call more than the line itself does."""
 
     class InOneStep(logger):  # type: ignore[misc]
@@ -53,9 +51,7 @@ def _in_one_step(logger: type[Any], lines: LogLines) -> type[Any]:
             if self._context or "request_id" not in fields or "exc_info" in fields:
                 return super()._proxy_to_logger(method_name, event, **fields)
             fields["event"], fields["level"], fields["timestamp"] = event, method_name, datetime.now(UTC)
-            line = redact(self._logger, method_name, _as_json(self._logger, method_name, fields))
-            # What has gone wrong is told at once.
-            return (lines.write_soon if method_name == "info" else lines.write)(line + "\n")
+            return self._logger.msg(redact(self._logger, method_name, _as_json(self._logger, method_name, fields)))
 
     return InOneStep
 
