@@ -19,8 +19,8 @@ from tallystick.ledger.lot import lots
 from tallystick.ledger.seal import seal
 from tallystick.payments.orders.grant import grant
 from tallystick.reservations import lane_connection
-from tallystick.reservations.convoy import Convoy
 from tallystick.reservations.claim import Claim, FeatureClaim
+from tallystick.reservations.convoy import Convoy
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.usage_record import UsageRecord
 from tests.ledger.money import broken_laws, customer, give
