@@ -20,7 +20,6 @@ from tallystick.ledger.seal import seal
 from tallystick.payments.orders.grant import grant
 from tallystick.reservations import lane_connection
 from tallystick.reservations.claim import Claim, FeatureClaim
-from tallystick.reservations.convoy import Convoy
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.usage_record import UsageRecord
 from tests.ledger.money import broken_laws, customer, give
@@ -124,15 +123,11 @@ async def nothing(*_: object, **__: object) -> None:
 
 
 async def old_writer(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Lanes:
-    """One that calls what the first version does, each lane for itself; without claims all else is done in the same
-    way."""
+    """One that calls what the first version does; without claims it does all else in the same way."""
     lanes = Lanes(dsn)
     with monkeypatch.context() as patch:
-        patch.setattr(lane_connection, "_statement", lambda **_: POST_BATCH)
+        patch.setattr(lane_connection, "_POST", POST_BATCH)
         await lanes.start()
-    for lane in lanes._lanes:
-        lane._convoy = Convoy()
-        lane._convoy.join(lane)
     return lanes
 
 

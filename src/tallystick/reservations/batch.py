@@ -6,7 +6,7 @@ Columns instead of objects: an operation costs a few appends, and the columns go
 from asyncio import Future
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -20,7 +20,6 @@ from tallystick.reservations.hold import ClaimsUnknown, HoldConflict, HoldEnded,
 from tallystick.reservations.usage_record import UsageRecord
 
 Column = list[Any]
-_COLUMNS: Final = ("ids", "accounts", "amounts", "lives_s", "extras", "units", "futures")
 
 
 class Step:
@@ -43,20 +42,15 @@ class Step:
     def part(self, start: int, stop: int) -> "Step":
         """The operations from `start` to before `stop`, as a step of their own."""
         part = Step(self.name)
-        for column in _COLUMNS:
+        for column in ("ids", "accounts", "amounts", "lives_s", "extras", "units", "futures"):
             setattr(part, column, getattr(self, column)[start:stop])
         return part
 
-    def extend(self, more: "Step") -> None:
-        """Put those of another step behind these."""
-        for column in _COLUMNS:
-            getattr(self, column).extend(getattr(more, column))
-
 
 class Batch:
-    """Operations on one lane, or on several that go together; each id at most once."""
+    """Operations on one lane, each id at most once."""
 
-    __slots__ = ("admit", "claims", "deduct", "end", "extend", "joint", "places", "reserve")
+    __slots__ = ("admit", "claims", "deduct", "end", "extend", "places", "reserve")
 
     def __init__(self) -> None:
         self.end = Step("end")
@@ -66,8 +60,6 @@ class Batch:
         self.admit = Step("admit")
         # Whether any claim is made or ended, which a batch without them need not pay for.
         self.claims = False
-        # Whether some are of another lane than the one that posts them.
-        self.joint = False
         # By the integer of the id, which hashes much faster than the UUID itself.
         self.places: dict[int, tuple[Step, int]] = {}
 
@@ -128,22 +120,9 @@ class Batch:
         shared.add_done_callback(partial(_copy_answer, future, again=True))
         return True
 
-    def take_along(self, other: "Batch") -> bool:
-        """Let the operations of another lane's batch go with these; False, with nothing done, where both have an id."""
-        if not self.places.keys().isdisjoint(other.places):
-            return False
-        for mine, more in zip(self.steps, other.steps, strict=True):
-            first = len(mine.ids)
-            mine.extend(more)
-            self.places.update((hold.int, (mine, first + place)) for place, hold in enumerate(more.ids))
-        self.claims = self.claims or other.claims
-        self.joint = True
-        return True
-
     def halves(self) -> tuple["Batch", "Batch"]:
         """This batch as two, to find the one operation that the database refuses."""
         left, right = Batch(), Batch()
-        left.joint = right.joint = self.joint
         middle = len(self) // 2
         for name in ("end", "extend", "reserve", "deduct", "admit"):
             step: Step = getattr(self, name)

@@ -16,7 +16,6 @@ from prometheus_client import Counter, Histogram
 from tallystick.base.errors import Unavailable
 from tallystick.reservations.admit_step import Wanted
 from tallystick.reservations.batch import Batch
-from tallystick.reservations.convoy import Convoy
 from tallystick.reservations.hold import OutcomeUnknown
 from tallystick.reservations.lane_connection import LaneConnection
 from tallystick.reservations.usage_record import UsageRecord
@@ -63,20 +62,11 @@ class Lane:
     """One lane's connection, and what waits for it."""
 
     def __init__(
-        self,
-        number: int,
-        lanes: int,
-        dsn: str,
-        convoy: Convoy,
-        *,
-        batch_max: int,
-        waiting_max: int,
-        patience_s: float,
+        self, number: int, lanes: int, dsn: str, *, batch_max: int, waiting_max: int, patience_s: float
     ) -> None:
         self._number = number
         self._lanes = lanes
         self._dsn = dsn
-        self._convoy = convoy
         self._batch_max = batch_max
         self._waiting_max = waiting_max
         self._patience_s = patience_s
@@ -93,7 +83,6 @@ class Lane:
         # Holds that may be there although their callers were told that nobody knows, and that do not expire.
         self._disowned: list[tuple[UUID, int]] = []
         self._writer: asyncio.Task[None] | None = None
-        convoy.join(self)
 
     async def start(self) -> None:
         """Connect, so that a wrong database is an error at the start, and begin to write."""
@@ -104,7 +93,7 @@ class Lane:
     async def stop(self) -> None:
         """Take no more, write what waits, and close."""
         self._stopping = True
-        self.wake()
+        self._wake()
         if self._writer is not None:
             await self._writer
         self._disconnect()
@@ -137,8 +126,8 @@ class Lane:
             batch = self._close_batch()
         batch.add(getattr(batch, name), hold, account, amount, future, life_s, extra, units)
         self._waiting += 1
-        self._convoy.in_flight += 1
-        self._convoy.poster(self).wake()
+        if self._idle is not None:
+            self._wake()
         return future
 
     def _close_batch(self) -> Batch:
@@ -146,54 +135,30 @@ class Lane:
         self._open = Batch()
         return self._open
 
-    def can_lead(self) -> bool:
-        return not (self._away or self._stopping)
-
-    def wake(self) -> None:
+    def _wake(self) -> None:
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
-
-    def hand_over(self, batch: Batch) -> bool:
-        # What is behind a batch of this lane, or has an id that stands in the other, waits for its turn.
-        if self._full or self._under_way.places or (self._open.places and not batch.take_along(self._open)):
-            return False
-        self._waiting -= len(self._open.places)
-        self._open = Batch()
-        return True
 
     async def _write(self) -> None:
         while True:
             if self._away:
                 await self._come_back()
-            self._under_way = self._next()
-            if not self._under_way.places:
-                if self._stopping:
-                    return
+            if self._full:
+                self._under_way = self._full.popleft()
+            elif self._open.places:
+                self._under_way, self._open = self._open, Batch()
+            elif self._stopping:
+                return
+            else:
                 self._idle = self._loop.create_future()
                 await self._idle
                 self._idle = None
                 continue
+            self._waiting -= len(self._under_way.places)
             await self._post(self._under_way)
-            self._convoy.answered(self, self._under_way)
-            self._under_way = Batch()
             # Those who were just answered may call again at once: in the next batch, not in one of their own after it.
             for _ in range(_PASSES):
                 await asyncio.sleep(0)
-
-    def _next(self) -> Batch:
-        """What to post now: nothing where nothing waits, or where another lane is to post it."""
-        if self._full and not self._convoy.carries_for(self):
-            batch = self._full.popleft()
-            self._waiting -= len(batch.places)
-            return batch
-        poster = self._convoy.poster(self)
-        if poster is not self:
-            poster.wake()
-            return Batch()
-        batch, self._open = self._open, Batch()
-        self._waiting -= len(batch.places)
-        self._convoy.lead(self, batch)
-        return batch
 
     async def _post(self, batch: Batch) -> None:
         """Post until it is answered, for as long as callers can be expected to wait."""
@@ -248,9 +213,7 @@ class Lane:
             waiting.fail(_unavailable)
         self._full.clear()
         self._open = Batch()
-        self._convoy.in_flight -= self._waiting
         self._waiting = 0
-        self._convoy.wake_others(self)
 
     async def _come_back(self) -> None:
         """Wait for the database. Then release, before anything else, the reserves that nobody believes in."""
@@ -262,8 +225,6 @@ class Lane:
                 continue
             self._away = False
             batch = Batch()
-            # They may have been those of other lanes.
-            batch.joint = True
             for hold, account in dict(self._disowned).items():
                 nobody = self._loop.create_future()
                 nobody.add_done_callback(Future.exception)

@@ -11,7 +11,6 @@ from tallystick.base.errors import InvalidInput, NotFound
 from tallystick.base.money import AMOUNT_MAX_NANO
 from tallystick.ledger.account import FIRST_CUSTOMER, Balance, count_lanes
 from tallystick.reservations.claim import UNITS_MAX, UNLIMITED, Admitted, AnyClaim, FeatureClaim, Settled
-from tallystick.reservations.convoy import Convoy
 from tallystick.reservations.hold import ClaimsUnknown
 from tallystick.reservations.lane import Lane
 from tallystick.reservations.lane_connection import connect
@@ -42,13 +41,11 @@ class Lanes:
             lanes = await count_lanes(connection)
         finally:
             await connection.close()
-        convoy = Convoy()
         self._lanes = [
             Lane(
                 number,
                 lanes,
                 self._dsn,
-                convoy,
                 batch_max=self._batch_max,
                 waiting_max=self._waiting_max,
                 patience_s=self._patience_s,
