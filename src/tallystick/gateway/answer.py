@@ -17,25 +17,18 @@ from tallystick.reservations.usage_record import UsageRecord
 
 class Ended(Struct, frozen=True, gc=False):
     """How a call ended: what was used of each of its claims, None where they were given back; the balance, None where
-    the ledger could not be asked; what it cost, None where that is not known yet."""
+    the ledger could not be asked."""
 
     record: UsageRecord
     metered: Metered
     units: tuple[int, ...] | None
     balance: Balance | Settled | None
-    cost: str | None
 
-
-def how_it_ended(
-    call: Call,
-    record: UsageRecord,
-    metered: Metered,
-    units: tuple[int, ...] | None,
-    balance: Balance | Settled | None,
-) -> Ended:
-    """What lies beyond allowances the ledger alone knows, and it may be away."""
-    unknown = balance is None and any(isinstance(claim, Claim) and claim.price for claim in call.terms.claims)
-    return Ended(record, metered, units, balance, None if unknown else format_amount(record.charge))
+    def cost(self, call: Call) -> str | None:
+        """None where it is not known yet: the ledger alone knows what lies beyond allowances, and may be away."""
+        if self.balance is None and any(isinstance(claim, Claim) and claim.price for claim in call.terms.claims):
+            return None
+        return format_amount(self.record.charge)
 
 
 def head(call: Call, provider: str, model: str) -> Headers:
@@ -73,8 +66,8 @@ async def send(call: Call, ended: Ended) -> None:
 def _headers(call: Call, ended: Ended) -> Headers:
     record, balance = ended.record, ended.balance
     headers = head(call, record.provider, record.model)
-    if ended.cost is not None:
-        headers.append((b"x-tallystick-cost", ended.cost.encode()))
+    if (cost := ended.cost(call)) is not None:
+        headers.append((b"x-tallystick-cost", cost.encode()))
     headers.append((b"x-tallystick-charge-rule", record.rule.encode()))
     if balance is not None:
         headers.append((b"x-tallystick-balance", format_amount(balance.posted).encode()))
@@ -113,8 +106,8 @@ def _usage(call: Call, ended: Ended) -> dict[str, Any]:
             "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
             "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         }
-    if ended.cost is not None:
-        shown["cost"] = ended.cost
+    if (cost := ended.cost(call)) is not None:
+        shown["cost"] = cost
     shown["cost_details"] = {
         "request_id": call.name,
         "rule": record.rule,

@@ -14,8 +14,7 @@ _HEADER_BYTES_MAX: Final = 200
 
 async def authorise(keyring: KeyRing, headers: list[tuple[bytes, bytes]]) -> Caller:
     """Raises Unauthorized, OrganizationSuspended, and Unavailable where it cannot be told."""
-    secret = _secret(headers)
-    caller = keyring.cached(secret) or await keyring.caller(secret)
+    caller = await keyring.caller(_secret(headers))
     if caller.organization_state != "active":
         raise OrganizationSuspended("This organization is suspended.")
     return caller

@@ -50,7 +50,7 @@ async def metered_call(parts: Parts, call: Call) -> UsageRecord:
     balance = await parts.settlements.settle(record, units)
     if isinstance(balance, Settled):
         record = replace(record, charge=balance.charge)
-    await answer.send(call, answer.how_it_ended(call, record, metered, units, balance))
+    await answer.send(call, answer.Ended(record, metered, units, balance))
     if reply is not None:
         await reply.finish()
     return record
