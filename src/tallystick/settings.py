@@ -150,7 +150,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 30.0
 
     database_connections: Annotated[
-        int, Meta(ge=2, le=500, description="Most connections of one worker to PostgreSQL, besides one for each lane.")
+        int,
+        Meta(
+            ge=2,
+            le=500,
+            description="Most connections of one worker to PostgreSQL, besides one for each lane and one for all.",
+        ),
     ] = 10
     log_format: Annotated[str, Meta(pattern="^(json|console)$", description="How log lines look: json or console.")] = (
         "json"

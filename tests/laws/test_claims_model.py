@@ -30,7 +30,6 @@ from tests.ledger.money import broken_laws, give
 METERS = ("requests", "input_tokens", "dollars")
 FEATURES = ("ad_generations", "site_scans")
 FLOORS = ((0, 0), (-30, 30), (-50, 0), (-40, 10), (0, 0))
-LANES = 2
 
 
 @dataclass(frozen=True)
@@ -281,8 +280,7 @@ def expect(books: ClaimBooks, steps: Sequence[Step]) -> dict[UUID, list[Told]]:
         for step in steps:
             if step.name == name:
                 expected[step.hold] = [attempt(getattr(books, name), step.hold, step.account, step.amount)]
-    for lane in range(LANES):
-        admit(books, [s for s in steps if s.name == "admit" and s.account % LANES == lane], expected)
+    admit(books, [step for step in steps if step.name == "admit"], expected)
     end(books, late, expected)
     return expected
 

@@ -18,19 +18,15 @@ from tallystick.ledger.account import open_account
 from tallystick.ledger.lot import lots
 from tallystick.ledger.seal import seal
 from tallystick.payments.orders.grant import grant
-from tallystick.reservations import lane_connection
 from tallystick.reservations.claim import Claim, FeatureClaim
+from tallystick.reservations.lane_connection import LaneConnection
 from tallystick.reservations.lanes import Lanes
 from tallystick.reservations.usage_record import UsageRecord
 from tests.ledger.money import broken_laws, customer, give
+from tests.migrations.columns import POST_BATCH, OldLaneConnection
 from tests.reservations.test_verify import priced
 
 CATALOG = Path(__file__).parents[1] / "catalog" / "small.toml"
-# As the first version says it.
-POST_BATCH = (
-    "select accounts, posted, held, available, exceptions"
-    " from post_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
-)
 # What the first version sends again: the server itself said that nothing was done.
 NOT_DONE = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
 
@@ -126,7 +122,7 @@ async def old_writer(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Lanes:
     """One that calls what the first version does; without claims it does all else in the same way."""
     lanes = Lanes(dsn)
     with monkeypatch.context() as patch:
-        patch.setattr(lane_connection, "_POST", POST_BATCH)
+        patch.setattr(LaneConnection, "open", OldLaneConnection.open)
         await lanes.start()
     return lanes
 

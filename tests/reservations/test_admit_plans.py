@@ -28,9 +28,9 @@ async def post(lane: LaneConnection, name: str, holds: list[UUID], account: int)
     batch, loop = Batch(), asyncio.get_running_loop()
     for hold in holds:
         if name == "admit":
-            batch.add(batch.admit, hold, account, 1, loop.create_future(), 600, (None, False, CLAIMS))
+            batch.add(batch.admit, (hold, account, 1, 600, None, False), loop.create_future(), CLAIMS)
         else:
-            batch.add(batch.end, hold, account, 1 if name == "settle" else None, loop.create_future(), units=())
+            batch.add(batch.end, (hold, account, 1 if name == "settle" else None, ()), loop.create_future())
     batch.answer(await lane.post(batch, 60))
     for future in batch.futures:
         future.result()

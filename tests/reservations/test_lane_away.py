@@ -1,6 +1,8 @@
 """The database goes away under a lane."""
 
 import asyncio
+import tempfile
+from urllib.parse import quote, unquote, urlsplit
 
 import asyncpg
 import pytest
@@ -9,6 +11,7 @@ from tallystick.base.errors import Unavailable
 from tallystick.base.ids import new_id
 from tallystick.ledger.account import Balance
 from tallystick.ledger.read import balance
+from tallystick.reservations import lane_connection
 from tallystick.reservations.hold import HoldEnded, OutcomeUnknown
 from tallystick.reservations.lanes import Lanes
 from tests.ledger.money import broken_laws, customer
@@ -115,6 +118,64 @@ async def test_a_writer_that_dies_leaves_nobody_waiting(connection: asyncpg.Conn
             await waiting
     with pytest.raises(Unavailable):
         await lanes.reserve(new_id(), account, 1, expires_in_s=60)
-    for lane in lanes._lanes:
-        lane._disconnect()
+    await lanes.stop()
     await blocker.close()
+
+
+class Forgetful:
+    """Between a client and the server, as a firewall is: connections that it has forgotten are silent for ever."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._passing: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_unix_connection(self._server)
+        self._writers += [writer, ours]
+        self._passing += [
+            asyncio.create_task(self._pass_on(reader, ours)),
+            asyncio.create_task(self._pass_on(theirs, writer)),
+        ]
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    def forget(self) -> None:
+        for task in self._passing:
+            task.cancel()
+        self._passing.clear()
+
+    async def close(self) -> None:
+        self.forget()
+        for writer in self._writers:
+            writer.close()
+
+
+async def test_a_connection_that_was_forgotten_while_idle_is_made_again(
+    connection: asyncpg.Connection, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = await customer(connection, 100)
+    target = urlsplit(dsn)
+    host = unquote(target.hostname or "")
+    if not host.startswith("/"):
+        pytest.skip("the server is not behind a socket of this machine")
+    between = Forgetful(f"{host}/.s.PGSQL.{target.port or 5432}")
+    with tempfile.TemporaryDirectory() as folder:
+        server = await asyncio.start_unix_server(between.connected, f"{folder}/.s.PGSQL.5432")
+        lanes = Lanes(f"postgresql://{target.username}:{target.password}@{quote(folder, safe='')}:5432{target.path}")
+        await lanes.start()
+        await lanes.reserve(new_id(), account, 1, expires_in_s=60)
+        between.forget()
+        monkeypatch.setattr(lane_connection, "_IDLE_S", 0.0)
+        monkeypatch.setattr(lane_connection, "_ANSWER_S", 0.2)
+        # Not unknown, and long before the callers' patience of ten seconds is at its end.
+        async with asyncio.timeout(8):
+            await lanes.reserve(new_id(), account, 1, expires_in_s=60)
+        await lanes.stop()
+        await between.close()
+        server.close()
+        await server.wait_closed()
+    assert await balance(connection, account) == Balance(100, 2, 98)

@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
 from tallystick.base.errors import InsufficientCreditsError, InvalidInput, NotFound, Unavailable
 from tallystick.base.ids import new_id
@@ -279,3 +280,22 @@ async def test_who_sets_nothing_aside_is_not_refused_for_a_debt(connection: asyn
     await asyncio.gather(*(lanes.reserve(new_id(), account, 0, expires_in_s=60) for _ in range(3)))
     with pytest.raises(InsufficientCreditsError):
         await lanes.reserve(new_id(), account, 1, expires_in_s=60)
+
+
+async def test_deductions_of_which_some_fit_are_one_batch(connection: asyncpg.Connection, lanes: Lanes) -> None:
+    edge, other = await customer(connection, 100), await customer(connection, 1000)
+    before = batches()
+    answers = await asyncio.gather(
+        *(lanes.deduct(new_id(), edge, 40) for _ in range(3)),
+        *(lanes.reserve(new_id(), other, 1, expires_in_s=60) for _ in range(20)),
+        return_exceptions=True,
+    )
+    assert batches() == before + 1
+    assert [one.balance_nano for one in answers if isinstance(one, InsufficientCreditsError)] == [20]
+    assert answers.count(Balance(20, 0, 20)) == 2
+    assert await balance(connection, edge) == Balance(20, 0, 20)
+    assert await broken_laws(connection) == {}
+
+
+def batches() -> float:
+    return REGISTRY.get_sample_value("tallystick_lane_batches_total") or 0

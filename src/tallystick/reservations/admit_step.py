@@ -1,8 +1,8 @@
-"""The admissions of a batch: holds that claim limits, as the columns that the database wants, and their answers."""
+"""The admissions of a batch: holds that claim limits, as the entries that the database wants, and their answers."""
 
 from asyncio import Future
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -11,22 +11,12 @@ from tallystick.base.errors import InsufficientCreditsError, NotFound, QuotaExce
 from tallystick.reservations.claim import Admitted, AnyClaim, Claim, FeatureClaim
 from tallystick.reservations.hold import HoldConflict, HoldEnded, WrongPeriod
 
-NOBODY: Final = UUID(int=0)
-
-Wanted = tuple[UUID | None, bool, tuple[AnyClaim, ...]]
-"""The dispatcher, whether it counts at once, and the claims."""
+Claims = tuple[AnyClaim, ...]
 
 
-def columns(wanted: list[Wanted]) -> tuple[list[Any], ...]:
-    """Dispatchers and `counted` of every request, then every column of every claim; the order of post_batch."""
-    claims = [(place, claim) for place, (_, _, claims) in enumerate(wanted, 1) for claim in claims]
-    flat = [_fields(claim) for _, claim in claims]
-    return (
-        [dispatcher or NOBODY for dispatcher, _, _ in wanted],
-        [counted for _, counted, _ in wanted],
-        [place for place, _ in claims],
-        *([list(column) for column in zip(*flat, strict=True)] or [[] for _ in range(8)]),
-    )
+def claims(wanted: list[Claims]) -> list[tuple[object, ...]]:
+    """Every claim of every admission as an entry, with the place of its admission."""
+    return [(place, *_fields(claim)) for place, claims in enumerate(wanted, 1) for claim in claims]
 
 
 def _fields(claim: AnyClaim) -> tuple[object, ...]:
@@ -38,14 +28,16 @@ def _fields(claim: AnyClaim) -> tuple[object, ...]:
     )
 
 
-def answer(ids: list[UUID], wanted: list[Wanted], futures: "list[Future[Any]]", row: asyncpg.Record) -> None:
+def answer(
+    entries: list[tuple[Any, ...]], wanted: list[Claims], futures: "list[Future[Any]]", row: asyncpg.Record
+) -> None:
     """Tell everyone what batch_admit decided."""
     first = 0
     found = zip(
         row["codes"], row["amounts"], row["layers"], row["availables"], row["refused"], row["retry_at"], strict=True
     )
     for place, (code, amount, layer, available, refused, retry_at) in enumerate(found):
-        claims = wanted[place][2]
+        claims = wanted[place]
         taken = row["taken"][first : first + len(claims)]
         future = futures[place]
         if not future.done():
@@ -61,7 +53,7 @@ def answer(ids: list[UUID], wanted: list[Wanted], futures: "list[Future[Any]]", 
             elif code == "period":
                 future.set_exception(WrongPeriod(row["now"]))
             else:
-                future.set_exception(_refusal(code, ids[place]))
+                future.set_exception(_refusal(code, entries[place][0]))
         first += len(claims)
 
 

@@ -1,12 +1,14 @@
 """A batch: what one lane has collected for one call of post_batch, and who waits for which answer.
 
-Columns instead of objects: an operation costs a few appends, and the columns go to the database as they are.
+An operation is an entry, a tuple that goes to the database as it is: (id, account, amount, expires_in_s, dispatcher) of
+a reserve, an extension or a deduction, (id, account, actual, units) of an end, and an admission's is a reserve's with
+`counted` behind it. The types of revision 0005 say what their fields mean.
 """
 
 from asyncio import Future
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
@@ -15,35 +17,36 @@ from msgspec.structs import astuple, replace
 from tallystick.base.errors import InsufficientCreditsError, NotFound, TallystickError
 from tallystick.ledger.account import Balance
 from tallystick.reservations import admit_step
-from tallystick.reservations.claim import Admitted, Settled
+from tallystick.reservations.claim import Admitted, AnyClaim, Settled
 from tallystick.reservations.hold import ClaimsUnknown, HoldConflict, HoldEnded, HoldNotFound
 from tallystick.reservations.usage_record import UsageRecord
 
-Column = list[Any]
+Entry = tuple[Any, ...]
+Extra = UsageRecord | tuple[AnyClaim, ...] | None
+StepName = Literal["end", "extend", "reserve", "deduct", "admit"]
+Operation = tuple[StepName, Entry, "Future[Any]", Extra]
 
 
 class Step:
-    """The operations of one kind in a batch, as columns; `amounts` are actuals where the step ends holds."""
+    """The operations of one kind in a batch."""
 
-    __slots__ = ("accounts", "amounts", "extras", "futures", "ids", "lives_s", "name", "units")
+    __slots__ = ("entries", "extras", "futures", "name")
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.ids: list[UUID] = []
-        self.accounts: list[int] = []
-        self.amounts: list[int | None] = []
-        self.lives_s: list[int] = []
-        # The dispatcher of a reserve, the usage record of an end, all else of an admission.
-        self.extras: Column = []
-        # Of an end: what was used of each claim, () for as much as was claimed, None where no claims are known of.
-        self.units: list[tuple[int, ...] | None] = []
+    def __init__(self, name: StepName) -> None:
+        self.name: StepName = name
+        self.entries: list[Entry] = []
+        # The usage record of an end, the claims of an admission.
+        self.extras: list[Any] = []
         self.futures: list[Future[Any]] = []
 
     def part(self, start: int, stop: int) -> "Step":
         """The operations from `start` to before `stop`, as a step of their own."""
         part = Step(self.name)
-        for column in ("ids", "accounts", "amounts", "lives_s", "extras", "units", "futures"):
-            setattr(part, column, getattr(self, column)[start:stop])
+        part.entries, part.extras, part.futures = (
+            self.entries[start:stop],
+            self.extras[start:stop],
+            self.futures[start:stop],
+        )
         return part
 
 
@@ -75,43 +78,31 @@ class Batch:
         """Every one who waits for an answer."""
         return (future for step in self.steps for future in step.futures)
 
-    def add(
-        self,
-        step: Step,
-        hold: UUID,
-        account: int,
-        amount: int | None,
-        future: "Future[Any]",
-        life_s: int = 0,
-        extra: UUID | UsageRecord | admit_step.Wanted | None = None,
-        units: tuple[int, ...] | None = None,
-    ) -> None:
-        self.places[hold.int] = step, len(step.ids)
-        step.ids.append(hold)
-        step.accounts.append(account)
-        step.amounts.append(amount)
-        step.lives_s.append(life_s)
+    def operations(self) -> Iterator[Operation]:
+        """All of them, to be added to other batches."""
+        for step in self.steps:
+            for entry, future, extra in zip(step.entries, step.futures, step.extras, strict=True):
+                yield step.name, entry, future, extra
+
+    def add(self, step: Step, entry: Entry, future: "Future[Any]", extra: Extra = None) -> None:
+        self.places[entry[0].int] = step, len(step.entries)
+        step.entries.append(entry)
         step.extras.append(extra)
-        step.units.append(units)
         step.futures.append(future)
-        if units is not None or step is self.admit:
+        if step is self.admit or (step is self.end and entry[3] is not None):
             self.claims = True
 
-    def join(
-        self,
-        step: Step,
-        hold: UUID,
-        account: int,
-        amount: int | None,
-        future: "Future[Any]",
-        extra: UUID | UsageRecord | admit_step.Wanted | None = None,
-        units: tuple[int, ...] | None = None,
-    ) -> bool:
+    def join(self, step: Step, entry: Entry, future: "Future[Any]", extra: Extra = None) -> bool:
         """Let `future` have the answer of the same operation that is already here; False when it is another one."""
-        found, place = self.places[hold.int]
-        if found.name != step.name or found.accounts[place] != account or found.amounts[place] != amount:
+        found, place = self.places[entry[0].int]
+        if found is not step:
             return False
-        if found.units[place] != units or (step is self.admit and found.extras[place] != extra):
+        there = found.entries[place]
+        if there[:3] != entry[:3]:
+            return False
+        if step is self.end and there[3] != entry[3]:
+            return False
+        if step is self.admit and (there[4:] != entry[4:] or found.extras[place] != extra):
             return False
         first = found.futures[place]
         # A future that nobody awaits stands for all of them, so that one who is cancelled takes nobody along.
@@ -126,60 +117,45 @@ class Batch:
         middle = len(self) // 2
         for name in ("end", "extend", "reserve", "deduct", "admit"):
             step: Step = getattr(self, name)
-            cut = min(middle, len(step.ids))
+            cut = min(middle, len(step.entries))
             middle -= cut
             left._take(name, step.part(0, cut))
-            right._take(name, step.part(cut, len(step.ids)))
+            right._take(name, step.part(cut, len(step.entries)))
         return left, right
 
     def _take(self, name: str, step: Step) -> None:
         setattr(self, name, step)
-        self.claims = self.claims or name == "admit" or any(units is not None for units in step.units)
-        self.places.update((hold.int, (step, place)) for place, hold in enumerate(step.ids))
+        self.claims = self.claims or bool(self.admit.entries) or any(entry[3] is not None for entry in self.end.entries)
+        self.places.update((entry[0].int, (step, place)) for place, entry in enumerate(step.entries))
 
-    def arguments(self, lane: int, lanes: int) -> tuple[object, ...]:
-        """The parameters of post_batch, in their order; and those of post_batch_with_claims, where there are claims."""
-        end, extend, reserve, deduct, _ = self.steps
-        usage = [astuple(record) for record in end.extras if record is not None]
+    def arguments(self, lane: int | None, lanes: int) -> tuple[object, ...]:
+        """The parameters of post_batch, in their order."""
+        usage = [astuple(record) for record in self.end.extras if record is not None]
         return (
-            *(lane, lanes, end.ids, end.accounts, end.amounts, usage),
-            *(extend.ids, extend.accounts, extend.amounts, extend.lives_s),
-            *(reserve.ids, reserve.accounts, reserve.amounts, reserve.lives_s, reserve.extras),
-            *(deduct.ids, deduct.accounts, deduct.amounts),
-            *(self._claims() if self.claims else ()),
+            *(lane, lanes, self.end.entries, usage),
+            *(self.extend.entries, self.reserve.entries, self.deduct.entries),
+            *((self.admit.entries, admit_step.claims(self.admit.extras)) if self.claims else (None, None)),
         )
-
-    def _claims(self) -> Iterator[object]:
-        starts: list[int | None] = []
-        units: list[int] = []
-        for used in self.end.units:
-            starts.append(None if used is None else len(units) + 1 if used else 0)
-            # Led by how many they are, so that the units of another hold are never taken for this one's.
-            units.extend((len(used), *used) if used else ())
-        admit = self.admit
-        yield from (starts, units, admit.ids, admit.accounts, admit.amounts, admit.lives_s)
-        yield from admit_step.columns(admit.extras)
 
     def answer(self, row: asyncpg.Record) -> None:
         """Tell everyone what the database answered: first the exceptions, then the many that simply succeeded."""
-        accounts, posted, held, available, exceptions = row[:5]
-        overages = row["overages"] if self.claims else None
+        accounts, posted, held, available, exceptions, overages = row[:6]
         for exception in exceptions or ():
             self._answer_exception(overages, *exception)
         balances = {}
         if accounts is not None:
             balances = dict(zip(accounts, map(Balance, posted, held, available), strict=True))
         for step in (self.end, self.deduct):
-            for place, (future, account) in enumerate(zip(step.futures, step.accounts, strict=True)):
+            for place, (future, entry) in enumerate(zip(step.futures, step.entries, strict=True)):
                 # Done: it had its answer above, or its caller has given up.
                 if not future.done():
-                    future.set_result(_ended(step, place, balances[account], overages))
+                    future.set_result(_ended(step, place, balances[entry[1]], overages))
         for step in (self.extend, self.reserve):
             for future in step.futures:
                 if not future.done():
                     future.set_result(None)
-        if self.admit.ids:
-            admit_step.answer(self.admit.ids, self.admit.extras, self.admit.futures, row)
+        if self.admit.entries:
+            admit_step.answer(self.admit.entries, self.admit.extras, self.admit.futures, row)
 
     def _answer_exception(
         self,
@@ -198,7 +174,7 @@ class Batch:
         if code == "claims":
             future.set_exception(ClaimsUnknown())
         elif code != "repeated":
-            future.set_exception(_refusal(step, ordinal - 1, code, available))
+            future.set_exception(_refusal(step.entries[ordinal - 1], code, available))
         elif posted is None or held is None or available is None:
             raise AssertionError("post_batch answered a repetition without its balance")
         else:
@@ -209,8 +185,8 @@ class Batch:
         """The holds, with their accounts, that only their dispatcher can end. Others expire, or have an id that their
         caller asks with again: to release those could take back what was acknowledged before."""
         for step in (self.reserve, self.admit):
-            for hold, account, extra in zip(step.ids, step.accounts, step.extras, strict=True):
-                if (extra if step is self.reserve else extra[0]) is not None:
+            for hold, account, _, _, dispatcher, *_ in step.entries:
+                if dispatcher is not None:
                     yield hold, account
 
     def fail(self, make_error: Callable[[], Exception]) -> None:
@@ -222,19 +198,20 @@ class Batch:
 
 def _ended(step: Step, place: int, balance: Balance, overages: list[int] | None) -> Balance | Settled:
     """What whoever ended a hold is told: its balance, and with claims the charge that became of it."""
-    if overages is None or step.units[place] is None:
+    entry = step.entries[place]
+    if overages is None or step.name != "end" or entry[3] is None:
         return balance
-    charge = (step.amounts[place] or 0) + overages[place]
+    charge = (entry[2] or 0) + overages[place]
     return Settled(
         charge=charge, overage=overages[place], posted=balance.posted, held=balance.held, available=balance.available
     )
 
 
-def _refusal(step: Step, place: int, code: str, available: int | None) -> TallystickError:
-    hold = step.ids[place]
+def _refusal(entry: Entry, code: str, available: int | None) -> TallystickError:
+    hold, account, amount, *_ = entry
     match code:
         case "insufficient":
-            return InsufficientCreditsError(available or 0, step.amounts[place] or 0)
+            return InsufficientCreditsError(available or 0, amount or 0)
         case "conflict":
             return HoldConflict(f"{hold} was used before, with other content")
         case "ended":
@@ -242,7 +219,7 @@ def _refusal(step: Step, place: int, code: str, available: int | None) -> Tallys
         case "not_found":
             return HoldNotFound(f"there is no hold {hold}")
         case "no_account":
-            return NotFound(f"there is no account {step.accounts[place]}")
+            return NotFound(f"there is no account {account}")
         case _:
             raise AssertionError(f"post_batch answered {code}")
 

@@ -1,12 +1,12 @@
-"""The writer of one lane: collects operations while its connection is busy, then posts them in one call.
+"""The writer of one lane, or of all: collects operations while its connection is busy, then posts them in one call.
 
 Never a timer: when the connection is free, what there is goes at once; under load batches fill by themselves.
 """
 
 import asyncio
 from asyncio import Future
-from collections import deque
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -14,11 +14,10 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from tallystick.base.errors import Unavailable
-from tallystick.reservations.admit_step import Wanted
-from tallystick.reservations.batch import Batch
+from tallystick.reservations.batch import Batch, Entry, Extra, Operation, StepName
 from tallystick.reservations.hold import OutcomeUnknown
-from tallystick.reservations.lane_connection import LaneConnection
-from tallystick.reservations.usage_record import UsageRecord
+from tallystick.reservations.lane_connection import AWAY, NOT_DONE, LaneConnection
+from tallystick.reservations.queue import Queue
 
 log = structlog.get_logger()
 
@@ -28,27 +27,8 @@ _PASSES: Final = 4
 _PAUSE_S: Final = 0.05
 _PAUSE_AWAY_S: Final = 0.5
 
-# The server itself said that nothing was done. A unique violation is the same id at the same moment in another lane:
-# asked again, the register of holds has the answer.
-_NOT_DONE: Final = (
-    Unavailable,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.UniqueViolationError,
-)
-_AWAY: Final = (
-    *_NOT_DONE,
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.PostgresSystemError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
-
-StepName = Literal["end", "extend", "reserve", "deduct", "admit"]
+# Under way between two batches.
+_NOTHING: Final = Batch()
 
 _batches = Counter("tallystick_lane_batches", "Batches posted to the ledger.")
 _batch_size = Histogram(
@@ -59,26 +39,45 @@ _refused = Counter("tallystick_lane_refused", "Operations refused because the da
 
 
 class Lane:
-    """One lane's connection, and what waits for it."""
+    """The connection of a lane, or of all of them where `number` is None, and what waits for it."""
 
     def __init__(
-        self, number: int, lanes: int, dsn: str, *, batch_max: int, waiting_max: int, patience_s: float
+        self,
+        number: int | None,
+        lanes: int,
+        dsn: str,
+        *,
+        batch_max: int,
+        waiting_max: int,
+        patience_s: float,
+        on_between: Callable[[], None],
+        on_away: Callable[[], None],
+        on_blocked: Callable[[Batch], None] | None = None,
     ) -> None:
+        """`on_between` is called before each batch and before every rest, `on_away` when the database is given up.
+
+        `on_blocked` takes a batch over of which surely nothing was done, since somebody else holds what it needs.
+        """
         self._number = number
         self._lanes = lanes
         self._dsn = dsn
-        self._batch_max = batch_max
         self._waiting_max = waiting_max
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
-        self._open = Batch()
-        self._full: deque[Batch] = deque()
-        # Operations in these; not those under way.
-        self._waiting = 0
-        self._under_way = Batch()
+        self._queue = Queue(batch_max)
+        self._under_way = _NOTHING
+        # Whether it is this lane's turn; see turns.py.
+        self._writes = False
         self._idle: Future[None] | None = None
+        self._on_between = on_between
+        self._on_away = on_away
+        self._on_blocked = on_blocked
         self._connection: LaneConnection | None = None
         self._away = False
+        # Whether what is under way is not going as it should.
+        self._troubled = False
+        # Nothing more is taken; and what there was is written.
+        self._closed = False
         self._stopping = False
         # Holds that may be there although their callers were told that nobody knows, and that do not expire.
         self._disowned: list[tuple[UUID, int]] = []
@@ -90,50 +89,64 @@ class Lane:
         self._writer = asyncio.create_task(self._write(), name=f"lane {self._number}")
         self._writer.add_done_callback(self._writer_ended)
 
+    @property
+    def in_flight(self) -> int:
+        """Operations that wait or are under way."""
+        return self._queue.size + len(self._under_way.places)
+
+    @property
+    def away(self) -> bool:
+        return self._away
+
+    @property
+    def well(self) -> bool:
+        return not self._away and not self._troubled
+
+    def let_write(self, *, may: bool) -> None:
+        """Its turn begins, or has ended. What comes meanwhile waits."""
+        self._writes = may
+        self._wake()
+
+    def close(self) -> None:
+        """Take no more."""
+        self._closed = True
+        self._wake()
+
     async def stop(self) -> None:
-        """Take no more, write what waits, and close."""
-        self._stopping = True
+        """Take no more, write what waits, and close the connection."""
+        self._closed = self._stopping = True
         self._wake()
         if self._writer is not None:
-            await self._writer
+            # One that died has been told of, and its connection is closed all the same.
+            await asyncio.wait((self._writer,))
         self._disconnect()
         if self._disowned:
             # Their dispatcher's recovery finds those that were done after all; the others never were.
             log.warning("ledger_reserves_unanswered", lane=self._number, holds=[str(id_) for id_, _ in self._disowned])
 
-    def append(
-        self,
-        name: StepName,
-        hold: UUID,
-        account: int,
-        amount: int | None,
-        life_s: int = 0,
-        extra: UUID | UsageRecord | Wanted | None = None,
-        units: tuple[int, ...] | None = None,
-    ) -> "Future[Any]":
+    def append(self, name: StepName, entry: Entry, extra: Extra = None) -> "Future[Any]":
         """Let the operation go with the next batch; the future has its answer once that is on disk."""
-        if self._away or self._stopping or self._waiting >= self._waiting_max:
+        if self._away or self._closed or self._queue.size >= self._waiting_max:
             _refused.inc()
             raise Unavailable("the ledger is away or too far behind")
         future = self._loop.create_future()
-        batch = self._open
-        if hold.int in batch.places:
-            if batch.join(getattr(batch, name), hold, account, amount, future, extra, units):
-                return future
-            # An id stands in a batch once: the other operation with it must see what this one left.
-            batch = self._close_batch()
-        elif len(batch.places) >= self._batch_max:
-            batch = self._close_batch()
-        batch.add(getattr(batch, name), hold, account, amount, future, life_s, extra, units)
-        self._waiting += 1
-        if self._idle is not None:
+        self._queue.append(name, entry, future, extra)
+        if self._idle is not None and self._writes:
             self._wake()
         return future
 
-    def _close_batch(self) -> Batch:
-        self._full.append(self._open)
-        self._open = Batch()
-        return self._open
+    def take_over(self, operation: Operation) -> None:
+        """Append what waited with another writer."""
+        name, entry, future, extra = operation
+        if self._away:
+            _refuse(future)
+        else:
+            self._queue.append(name, entry, future, extra)
+            self._wake()
+
+    def hand_over(self) -> Iterator[Operation]:
+        """All that waits, in its order, for somebody else to take over."""
+        return self._queue.take_all()
 
     def _wake(self) -> None:
         if self._idle is not None and not self._idle.done():
@@ -143,19 +156,18 @@ class Lane:
         while True:
             if self._away:
                 await self._come_back()
-            if self._full:
-                self._under_way = self._full.popleft()
-            elif self._open.places:
-                self._under_way, self._open = self._open, Batch()
-            elif self._stopping:
-                return
-            else:
+            self._on_between()
+            batch = self._queue.take_batch() if self._writes else None
+            if batch is None:
+                if self._stopping and not self._queue.size:
+                    return
                 self._idle = self._loop.create_future()
                 await self._idle
                 self._idle = None
                 continue
-            self._waiting -= len(self._under_way.places)
+            self._under_way = batch
             await self._post(self._under_way)
+            self._under_way = _NOTHING
             # Those who were just answered may call again at once: in the next batch, not in one of their own after it.
             for _ in range(_PASSES):
                 await asyncio.sleep(0)
@@ -165,6 +177,10 @@ class Lane:
         deadline = self._loop.time() + self._patience_s
         unknown = False
         while True:
+            if self._on_blocked is not None and not self._writes:
+                # The other half of this was handed over, and the turn with it.
+                self._on_blocked(batch)
+                return
             left_s = max(deadline - self._loop.time(), _PAUSE_S)
             try:
                 connection = self._connection or await self._connect(left_s)
@@ -173,8 +189,13 @@ class Lane:
                 # The driver cannot encode it: nothing was sent.
                 await self._isolate(batch, error)
                 return
-            except _AWAY as error:
-                unknown = unknown or not isinstance(error, _NOT_DONE)
+            except AWAY as error:
+                self._troubled = True
+                unknown = unknown or not isinstance(error, NOT_DONE)
+                if isinstance(error, asyncpg.LockNotAvailableError) and self._on_blocked is not None and not unknown:
+                    self._troubled = False
+                    self._on_blocked(batch)
+                    return
                 log.warning("ledger_away", lane=self._number, error=repr(error), outcome_unknown=unknown)
                 self._disconnect()
                 if self._loop.time() >= deadline:
@@ -186,6 +207,7 @@ class Lane:
                 await self._isolate(batch, error)
                 return
             else:
+                self._troubled = False
                 _batches.inc()
                 _batch_size.observe(len(batch.places))
                 batch.answer(row)
@@ -206,34 +228,35 @@ class Lane:
     def _give_up(self, batch: Batch, *, unknown: bool) -> None:
         """Answer everyone who waits; from now on refuse at once, until the database is back."""
         self._away = True
+        self._troubled = False
         if unknown:
             self._disowned.extend(batch.dispatched())
         batch.fail(_outcome_unknown if unknown else _unavailable)
-        for waiting in (*self._full, self._open):
-            waiting.fail(_unavailable)
-        self._full.clear()
-        self._open = Batch()
-        self._waiting = 0
+        for _, _, future, _ in self.hand_over():
+            _refuse(future)
+        self._on_away()
 
     async def _come_back(self) -> None:
         """Wait for the database. Then release, before anything else, the reserves that nobody believes in."""
-        while self._away and not self._stopping:
+        while self._away and not self._closed:
             try:
                 await self._connect(self._patience_s)
             except Unavailable:
                 await asyncio.sleep(_PAUSE_AWAY_S)
                 continue
-            self._away = False
-            batch = Batch()
+            self._under_way = batch = Batch()
+            self._away, self._troubled = False, True
             for hold, account in dict(self._disowned).items():
                 nobody = self._loop.create_future()
                 nobody.add_done_callback(Future.exception)
-                batch.add(batch.end, hold, account, None, nobody, units=())
+                batch.add(batch.end, (hold, account, None, ()), nobody)
             if batch.places:
                 await self._post(batch)
+            self._troubled = False
             if not self._away:
                 self._disowned.clear()
                 log.info("ledger_back", lane=self._number, released=len(batch.places))
+            self._under_way = _NOTHING
 
     async def _connect(self, timeout_s: float) -> LaneConnection:
         self._connection = await LaneConnection.open(self._dsn, self._number, self._lanes, timeout_s)
@@ -248,7 +271,13 @@ class Lane:
         """A writer that ends by anything but stop() is a defect; its callers must not wait for ever."""
         if not self._stopping or writer.cancelled() or writer.exception() is not None:
             log.critical("ledger_lane_ended", lane=self._number, error=repr(writer))
-            self._give_up(self._under_way, unknown=True)
+            lost, self._under_way = self._under_way, _NOTHING
+            self._give_up(lost, unknown=True)
+
+
+def _refuse(future: "Future[Any]") -> None:
+    if not future.done():
+        future.set_exception(_unavailable())
 
 
 def _unavailable() -> Unavailable:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from tallystick.base.errors import InvalidInput, NotFound
+from tallystick.base.errors import InvalidInput, NotFound, Unavailable
 from tallystick.base.money import AMOUNT_MAX_NANO
 from tallystick.ledger.account import FIRST_CUSTOMER, Balance, count_lanes
 from tallystick.reservations.claim import UNITS_MAX, UNLIMITED, Admitted, AnyClaim, FeatureClaim, Settled
 from tallystick.reservations.hold import ClaimsUnknown
 from tallystick.reservations.lane import Lane
 from tallystick.reservations.lane_connection import connect
+from tallystick.reservations.turns import Turns
 from tallystick.reservations.usage_record import UsageRecord
 
 LIFE_MAX_S: Final = 7 * 24 * 3600
@@ -32,7 +33,7 @@ class Lanes:
         self._batch_max = batch_max
         self._waiting_max = waiting_max
         self._patience_s = patience_s
-        self._lanes: list[Lane] = []
+        self._turns: Turns | None = None
 
     async def start(self) -> None:
         """Connect every lane."""
@@ -41,24 +42,15 @@ class Lanes:
             lanes = await count_lanes(connection)
         finally:
             await connection.close()
-        self._lanes = [
-            Lane(
-                number,
-                lanes,
-                self._dsn,
-                batch_max=self._batch_max,
-                waiting_max=self._waiting_max,
-                patience_s=self._patience_s,
-            )
-            for number in range(lanes)
-        ]
-        for lane in self._lanes:
-            await lane.start()
+        self._turns = Turns(
+            lanes, self._dsn, batch_max=self._batch_max, waiting_max=self._waiting_max, patience_s=self._patience_s
+        )
+        await self._turns.start()
 
     async def stop(self) -> None:
         """Take no more calls, write what waits, and close."""
-        for lane in self._lanes:
-            await lane.stop()
+        if self._turns is not None:
+            await self._turns.stop()
 
     async def reserve(
         self, hold: UUID, account: int, amount: int, *, expires_in_s: int, dispatcher: UUID | None = None
@@ -69,7 +61,7 @@ class Lanes:
         """
         _check(amount, 0, "amount")
         _check_life(expires_in_s)
-        await self._lane(account).append("reserve", hold, account, amount, expires_in_s, dispatcher)
+        await self._lane(account).append("reserve", (hold, account, amount, expires_in_s, dispatcher))
 
     async def admit(
         self,
@@ -91,8 +83,8 @@ class Lanes:
         _check(amount, 0, "amount")
         _check_life(expires_in_s)
         _check_claims(claims, amount, counted=counted)
-        wanted = (dispatcher, counted, tuple(claims))
-        admitted: Admitted = await self._lane(account).append("admit", hold, account, amount, expires_in_s, wanted)
+        entry = (hold, account, amount, expires_in_s, dispatcher, counted)
+        admitted: Admitted = await self._lane(account).append("admit", entry, tuple(claims))
         return admitted
 
     async def settle(self, hold: UUID, account: int, actual: int, usage: UsageRecord | None = None) -> Balance:
@@ -102,7 +94,7 @@ class Lanes:
         if usage is not None:
             _check_usage(usage, hold, account, actual)
         try:
-            balance: Balance = await self._lane(account).append("end", hold, account, actual, 0, usage)
+            balance: Balance = await self._lane(account).append("end", (hold, account, actual, None), usage)
         except ClaimsUnknown:
             return _balance(await self.settle_claims(hold, account, actual, (), usage))
         return balance
@@ -120,7 +112,7 @@ class Lanes:
             _check_units(used)
         if usage is not None:
             _check_usage(usage, hold, account, actual)
-        settled: Settled = await self._lane(account).append("end", hold, account, actual, 0, usage, tuple(units))
+        settled: Settled = await self._lane(account).append("end", (hold, account, actual, tuple(units)), usage)
         return settled
 
     async def release(self, hold: UUID, account: int, usage: UsageRecord | None = None) -> Balance:
@@ -128,15 +120,15 @@ class Lanes:
         if usage is not None:
             _check_usage(usage, hold, account, 0)
         try:
-            balance: Balance = await self._lane(account).append("end", hold, account, None, 0, usage)
+            balance: Balance = await self._lane(account).append("end", (hold, account, None, None), usage)
         except ClaimsUnknown:
-            return _balance(await self._lane(account).append("end", hold, account, None, 0, usage, ()))
+            return _balance(await self._lane(account).append("end", (hold, account, None, ()), usage))
         return balance
 
     async def deduct(self, hold: UUID, account: int, amount: int) -> Balance:
         """Charge at once what was never held, exactly once per `hold`. Raises InsufficientCreditsError."""
         _check(amount, 1, "amount")
-        balance: Balance = await self._lane(account).append("deduct", hold, account, amount)
+        balance: Balance = await self._lane(account).append("deduct", (hold, account, amount, None, None))
         return balance
 
     async def extend(self, hold: UUID, account: int, amount: int, *, expires_in_s: int) -> None:
@@ -146,12 +138,14 @@ class Lanes:
         """
         _check(amount, 0, "amount")
         _check_life(expires_in_s)
-        await self._lane(account).append("extend", hold, account, amount, expires_in_s)
+        await self._lane(account).append("extend", (hold, account, amount, expires_in_s, None))
 
     def _lane(self, account: int) -> Lane:
         if type(account) is not int or account < FIRST_CUSTOMER:
             raise NotFound(f"there is no account {account}")
-        return self._lanes[account % len(self._lanes)]
+        if self._turns is None:
+            raise Unavailable("the ledger's writers have not been started")
+        return self._turns.lane(account)
 
 
 def _check(amount: int, least: int, field: str) -> None:
