@@ -142,9 +142,9 @@ def test_what_a_card_does_to_its_refunds_happens_by_itself(start):
         later = client.v1.refunds.create({"payment_intent": pay(client, "pm_card_pendingRefund").id})
         fails = client.v1.refunds.create({"payment_intent": pay(client, "pm_card_refundFail").id})
         assert (later.status, fails.status) == ("pending", "succeeded")
-        httpx.post(f"{address}/_sandbox/clock", json={"advance_s": 599})
+        httpx.post(f"{address}/_sandbox/clock", json={"advance_s": 300})
         assert client.v1.refunds.retrieve(fails.id).status == "succeeded"
-        httpx.post(f"{address}/_sandbox/clock", json={"advance_s": 2})
+        httpx.post(f"{address}/_sandbox/clock", json={"advance_s": 300})
         assert client.v1.refunds.retrieve(later.id).status == "succeeded"
         assert client.v1.refunds.retrieve(fails.id).status == "failed"
 
