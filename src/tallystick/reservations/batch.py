@@ -39,16 +39,6 @@ class Step:
         self.extras: list[Any] = []
         self.futures: list[Future[Any]] = []
 
-    def part(self, start: int, stop: int) -> "Step":
-        """The operations from `start` to before `stop`, as a step of their own."""
-        part = Step(self.name)
-        part.entries, part.extras, part.futures = (
-            self.entries[start:stop],
-            self.extras[start:stop],
-            self.futures[start:stop],
-        )
-        return part
-
 
 class Batch:
     """Operations on one lane, each id at most once."""
@@ -114,19 +104,10 @@ class Batch:
     def halves(self) -> tuple["Batch", "Batch"]:
         """This batch as two, to find the one operation that the database refuses."""
         left, right = Batch(), Batch()
-        middle = len(self) // 2
-        for name in ("end", "extend", "reserve", "deduct", "admit"):
-            step: Step = getattr(self, name)
-            cut = min(middle, len(step.entries))
-            middle -= cut
-            left._take(name, step.part(0, cut))
-            right._take(name, step.part(cut, len(step.entries)))
+        for number, (name, entry, future, extra) in enumerate(self.operations()):
+            half = left if number < len(self) // 2 else right
+            half.add(getattr(half, name), entry, future, extra)
         return left, right
-
-    def _take(self, name: str, step: Step) -> None:
-        setattr(self, name, step)
-        self.claims = self.claims or bool(self.admit.entries) or any(entry[3] is not None for entry in self.end.entries)
-        self.places.update((entry[0].int, (step, place)) for place, entry in enumerate(step.entries))
 
     def arguments(self, lane: int | None, lanes: int) -> tuple[object, ...]:
         """The parameters of post_batch, in their order."""

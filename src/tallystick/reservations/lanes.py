@@ -21,7 +21,7 @@ LIFE_MAX_S: Final = 7 * 24 * 3600
 
 
 class Lanes:
-    """One writer per lane. Each call returns when its operation is on disk.
+    """The writers of the ledger. Each call returns when its operation is on disk.
 
     The same call with the same id again gets the same answer; the same id with other content raises HoldConflict.
     With the database away for longer than `patience_s`, calls raise Unavailable; those that were under way raise its
@@ -36,7 +36,7 @@ class Lanes:
         self._turns: Turns | None = None
 
     async def start(self) -> None:
-        """Connect every lane."""
+        """Connect every writer."""
         connection = await connect(self._dsn, "tallystick lanes", self._patience_s)
         try:
             lanes = await count_lanes(connection)

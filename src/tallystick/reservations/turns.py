@@ -87,7 +87,7 @@ class Turns:
             and self._loop.time() >= self._together_from
         ):
             self._next = self._together
-            self._late = self._loop.call_later(_HAND_OVER_S, self._stay_apart)
+            self._late = self._loop.call_later(_HAND_OVER_S, self._stay)
         if self._next is not self._writing and not any(lane.in_flight or lane.away for lane in self._writing):
             self._turn()
         self._see_whether_all_is_done()
@@ -106,13 +106,9 @@ class Turns:
         for lane in self._writing:
             lane.let_write(may=True)
 
-    def _stay_apart(self) -> None:
-        """A lane does not come to its end, and the others go on without it."""
-        if self._next is not self._writing is self._apart:
-            self._stay()
-
     def _stay(self) -> None:
-        """The turn does not change: what waits for it goes back to those who write, behind what they have."""
+        """The turn does not change, for a writer is away or does not come to its end: what waits for the next one goes
+        back to those who write, behind what they have."""
         if self._next is not self._writing:
             if self._late is not None:
                 self._late.cancel()
